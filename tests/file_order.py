@@ -9,13 +9,17 @@ import pytest
 
 # Rough seconds of the files that take more than a few, on a quiet machine; all others follow, as they are collected.
 SECONDS = {
+    "tests/dbt/test_package.py": 100,
     "tests/adapters/budget/test_sharing_processes.py": 80,
     "tests/adapters/storage/test_store_contract.py": 50,
-    "tests/pipelines/load/test_commit_log.py": 40,
+    "tests/pipelines/load/test_commit_log.py": 20,
     "tests/dags/test_parsing.py": 35,
     "tests/adapters/storage/test_large_objects.py": 25,
     "tests/operators/test_every_store.py": 25,
     "tests/packaging/test_wheel.py": 25,
+    "tests/pipelines/load/test_concurrent_loaders.py": 25,
+    "tests/pipelines/pull/test_range_rules.py": 25,
+    "tests/pipelines/load/test_duckdb_file.py": 20,
     "tests/_airflow/test_file_systems.py": 20,
     "tests/_airflow/coverage_page/test_access.py": 20,
     "tests/_airflow/coverage_page/test_browser.py": 20,

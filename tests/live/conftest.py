@@ -1,9 +1,9 @@
 """One Airflow a version, shared by every test of this folder, and the choice of versions a test needs.
 
 A test that takes `live` runs in all four versions; `@pytest.mark.since("3.2.2")` leaves the older ones out,
-`@pytest.mark.versions("3.0.6", "3.3.2")` all but these. DAG files
-in `tests/live/dags/` and the examples in `dags/` are all there, paused until a test unpauses them. A test with other
-needs starts an Airflow of its own by `tests.live.live_airflow.start_airflow`.
+`@pytest.mark.versions("3.0.6", "3.3.2")` all but these; with `@pytest.mark.by_day("3.3.2")` the others run at night.
+DAG files in `tests/live/dags/` and the examples in `dags/` are all there, paused until a test unpauses them. A test
+with other needs starts an Airflow of its own by `tests.live.live_airflow.start_airflow`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def _is_wanted(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests of features that an older version lacks; marks middle versions as nightly."""
+    """Deselects tests of features that an older version lacks; marks those of some other versions as nightly."""
     for item in items:
-        if _version_of(item) in VERSIONS[1:-1]:
+        version, by_day = _version_of(item), item.get_closest_marker("by_day")
+        if version in VERSIONS[1:-1] or (version and by_day and version.number not in by_day.args):
             item.add_marker(pytest.mark.nightly)
     left_out = [item for item in items if not _is_wanted(item)]
     if left_out:

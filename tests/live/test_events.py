@@ -167,6 +167,7 @@ def test_suspicious_actions_start_the_example_once(alarm: tuple[Alarm, Done]) ->
     assert late.total_seconds() <= EXAMPLE_INTERVAL_SECONDS + LOOP_SECONDS + SCHEDULER_SECONDS
 
 
+@pytest.mark.by_day("3.3.2")
 def test_nothing_is_lost_while_the_triggerer_is_dead(scene: EventScenario) -> None:
     """Actions before, during and after an outage of the triggerer reach the watcher's DAG and the sensor."""
     first = scene.insert("made_token")
@@ -193,6 +194,7 @@ def test_nothing_is_lost_while_the_triggerer_is_dead(scene: EventScenario) -> No
     assert scene.seconds_to_event("watched-token", third) <= INTERVAL_SECONDS + LOOP_SECONDS
 
 
+@pytest.mark.by_day("3.3.2")
 def test_two_watchers_share_one_reading(scene: EventScenario) -> None:
     """From 3.3 on, watchers with different filters on one log share its requests; each reports its own records."""
     asked_count = scene.watched_for(15)
@@ -204,6 +206,7 @@ def test_two_watchers_share_one_reading(scene: EventScenario) -> None:
     assert 2 <= asked_count <= 12 if scene.live.version == "3.3.2" else asked_count > 12
 
 
+@pytest.mark.by_day("3.3.2")
 def test_failures_do_not_spin(scene: EventScenario) -> None:
     """An outage causes few requests; a refused credential fails the sensor at once, but ends no watcher."""
     run_id = scene.wait_for_activity("never_awaited")

@@ -96,7 +96,8 @@ CASES: dict[str, Lands | Fails] = {
         "by_asset_that_says", event(extra={"day": days_ago(6).date().isoformat()}), day(6), BY_BOUNDS
     ),
 }
-# What each version is asked; the rest is asked of the newest alone, where `dag.test()` and a second look cost a minute.
+# What each version is asked. The rest is asked of the newest alone: one run by `dag.test()`, and all others at night,
+# because each run takes some seconds of CPU. Which window a run lands is decided in `core/windows`, and tested there.
 CORE = {
     "interval-scheduled",
     "interval-backfill",
@@ -111,6 +112,7 @@ CORE = {
     "asset",
     "asset-that-says",
 }
+OF_NEWEST = "interval-dag-test-with-date"
 KEY = days_ago(6).date().isoformat()
 PARTITIONS: dict[str, Lands | Fails] = {
     "scheduled": Lands("partition_scheduled", scheduled(), day(4), BY_PARTITION),
@@ -133,13 +135,20 @@ OLD_BACKFILL = Lands("partition_asked_for", backfill(days_ago(9)), day(10), BY_P
 NEW_BACKFILL = Lands("partition_asked_for", backfill(days_ago(9)), day(9), BY_PARTITION)
 
 
+def _asked_for(items: list[pytest.Item], version: AirflowVersion) -> set[Lands | Fails]:
+    """Returns the cases of the selected tests of a version."""
+    specs = [item.callspec.params for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    cases = [spec["case"] for spec in specs if spec.get("version") == version and "case" in spec]
+    return {case for case in cases if isinstance(case, Lands | Fails)}
+
+
 @pytest.fixture(scope="module")
-def runs(live: LiveAirflow, version: AirflowVersion) -> dict[Lands | Fails, Find]:
-    """All runs that this version supports, started before the first is examined."""
-    newest = version.at_least("3.3.0")
-    cases = [case for name, case in CASES.items() if newest or name in CORE]
+def runs(request: pytest.FixtureRequest, live: LiveAirflow, version: AirflowVersion) -> dict[Lands | Fails, Find]:
+    """All runs that the selected tests look at, started before the first is examined."""
+    asked_for = _asked_for(request.session.items, version)
+    cases = [case for case in (*CASES.values(), *PARTITIONS.values()) if case in asked_for]
     if version.at_least("3.2.0"):
-        cases += [*PARTITIONS.values(), NEW_BACKFILL if newest else OLD_BACKFILL]
+        cases.append(NEW_BACKFILL if version.at_least("3.3.0") else OLD_BACKFILL)
     started = {case: case.start(live, case.dag_id) for case in cases if case.start}
     tested = [case for case in cases if not case.start]
     asked = [(case.dag_id, case.logical_date.isoformat() if case.logical_date else None) for case in tested]
@@ -147,13 +156,15 @@ def runs(live: LiveAirflow, version: AirflowVersion) -> dict[Lands | Fails, Find
     return started | {case: lambda answer=answer: answer for case, answer in zip(tested, answers, strict=True)}
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=name, marks=() if name in CORE else pytest.mark.since("3.3.0"))
-        for name, case in CASES.items()
-    ],
-)
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    """Returns which versions run a case, and when."""
+    if name in CORE:
+        return []
+    newest = [pytest.mark.since("3.3.0")]
+    return newest if name == OF_NEWEST else [*newest, pytest.mark.nightly]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name, marks=_marks(name)) for name, case in CASES.items()])
 def test_run_lands_its_window_or_names_the_remedy(
     live: LiveAirflow, runs: dict[Lands | Fails, Find], case: Lands | Fails
 ) -> None:
@@ -162,7 +173,13 @@ def test_run_lands_its_window_or_names_the_remedy(
 
 
 @pytest.mark.since("3.2.0")
-@pytest.mark.parametrize("case", PARTITIONS.values(), ids=PARTITIONS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=pytest.mark.nightly if name == "dag-test" else [])
+        for name, case in PARTITIONS.items()
+    ],
+)
 def test_partition_lands_or_names_the_remedy(
     live: LiveAirflow, runs: dict[Lands | Fails, Find], case: Lands | Fails
 ) -> None:

@@ -11,15 +11,14 @@ import duckdb
 import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion, read_records
-from airflow_audit_provider.formats.sigma.loading import load_rules
 from airflow_audit_provider.formats.sigma.matching import find_matches, normalized_rows
 from airflow_audit_provider.formats.sigma.rules import EachRecord
 from airflow_audit_provider.hooks import cloudflare as hooks
 from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
-from tests.formats.sigma.rule_cases import cases_of
+from tests.formats.sigma.rule_cases import bundled_rules, cases_of
 from tests.operators.trigger_setup import NOON, TriggerSetup, event_trigger, first_payloads
 
-RULES = load_rules()
+RULES = bundled_rules()
 Answer = set[tuple[str, str]]
 
 

@@ -56,8 +56,15 @@ def test_report_of_hostile_manifests_runs_and_fetches_nothing(folder: Path, chro
     assert not wrong
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (400, "light"),
+        (1280, "dark"),
+        pytest.param(1280, "light", marks=pytest.mark.nightly),
+        pytest.param(400, "dark", marks=pytest.mark.nightly),
+    ],
+)
 def test_report_is_readable_in_each_scheme_and_width(folder: Path, chrome: Browser, width: int, scheme: str) -> None:
     """The style is used, only tables scroll sideways, and axe finds no violation."""
     page, wrong = opened(chrome, folder / "states.html", width=width, scheme=scheme)

@@ -9,14 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.formats.sigma.loading import load_rules
 from airflow_audit_provider.formats.sigma.matching import find_matches, normalized_rows
 from airflow_audit_provider.formats.sigma.rules import DetectionRule
 
 FOLDER = Path(__file__).parent / "records"
+
+
+@cache
+def bundled_rules() -> tuple[DetectionRule, ...]:
+    """Returns the rules of this package, read once for all files of tests."""
+    return load_rules()
 
 
 class Case(NamedTuple):

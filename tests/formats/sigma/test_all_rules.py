@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion, read_records
-from airflow_audit_provider.formats.sigma.loading import load_rules
 from airflow_audit_provider.formats.sigma.matching import Match, find_matches, normalized_rows
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.settings import Settings
+from tests.formats.sigma.rule_cases import bundled_rules
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
-RULES = load_rules()
+RULES = bundled_rules()
 
 
 def _rows(version: ApiVersion, days: int, per_day: int) -> Any:

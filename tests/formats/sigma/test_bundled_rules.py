@@ -7,9 +7,9 @@ import pytest
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.sigma.loading import BUNDLED_RULES, load_rules
 from airflow_audit_provider.formats.sigma.rules import DetectionRule
-from tests.formats.sigma.rule_cases import FOLDER, cases_of
+from tests.formats.sigma.rule_cases import FOLDER, bundled_rules, cases_of
 
-RULES = {rule.path.stem: rule for rule in load_rules()}
+RULES = {rule.path.stem: rule for rule in bundled_rules()}
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
 

@@ -16,13 +16,17 @@ from airflow_audit_provider.exceptions import ConfigurationError, VerificationEr
 from airflow_audit_provider.pipelines.load import LoadOutcome
 from tests.pipelines.history.counting_store import CountingStore
 from tests.pipelines.history.generated import committed, windows
-from tests.pipelines.load.warehouses import LoadTarget
+from tests.pipelines.load.warehouses import KINDS, LoadTarget
 from tests.pipelines.verify.dataset import DAY, commit, record, records_in, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
 pytestmark = pytest.mark.integration
 HOUR = timedelta(hours=1)
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+# For tests of what the log says: a warehouse keeps the position, and the tests of that run in each kind.
+LOG_ALONE = pytest.mark.parametrize(
+    "target", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.nightly) for kind in KINDS[1:])], indirect=True
+)
 
 
 def _log(store: MemoryStore, of: TimeWindow, at: datetime, generation: int = 1, attempt_id: str = "one") -> str:
@@ -91,6 +95,7 @@ def test_load_with_nothing_new_reads_nothing(looks: Looks, store: CountingStore)
     assert (looks.were_full(), looks.read_count, store.call_count) == (False, 0, 2)
 
 
+@LOG_ALONE
 def test_load_of_a_young_log_with_nothing_new_reads_nothing(target: LoadTarget) -> None:
     """A destination that began today takes two listings, too, and a new window its own reads."""
     store = CountingStore({})
@@ -105,6 +110,7 @@ def test_load_of_a_young_log_with_nothing_new_reads_nothing(target: LoadTarget) 
     assert not looks.were_full()
 
 
+@LOG_ALONE
 def test_young_log_that_was_removed_is_not_followed(target: LoadTarget) -> None:
     """The load lists all manifests and finds the window that has no entry any more."""
     store = CountingStore({})
@@ -129,6 +135,7 @@ def test_normal_commit_is_loaded(looks: Looks, store: CountingStore, target: Loa
     assert looks.read_count == 0
 
 
+@LOG_ALONE
 @pytest.mark.parametrize("lag", [0 * HOUR, HOUR, -HOUR, 24 * HOUR, 47 * HOUR], ids=str)
 def test_late_generation_of_an_old_window_is_loaded(
     lag: timedelta, looks: Looks, store: CountingStore, target: LoadTarget
@@ -140,6 +147,7 @@ def test_late_generation_of_an_old_window_is_loaded(
     assert (outcome.unchanged_count, looks.were_full(), target.ids()) == (9, False, _ids("late"))
 
 
+@LOG_ALONE
 def test_backfill_of_old_days_is_loaded(looks: Looks, store: CountingStore, target: LoadTarget) -> None:
     """Windows far before all others, each on a day of its own."""
     for day in range(-90, -20):
@@ -151,6 +159,7 @@ def test_backfill_of_old_days_is_loaded(looks: Looks, store: CountingStore, targ
     assert looks.read_count == 0
 
 
+@LOG_ALONE
 def test_entry_whose_manifest_comes_later_is_looked_at_until_then(
     looks: Looks, store: CountingStore, target: LoadTarget
 ) -> None:
@@ -164,6 +173,7 @@ def test_entry_whose_manifest_comes_later_is_looked_at_until_then(
     assert (looks.were_full(), target.ids()) == (False, _ids("slow0"))
 
 
+@LOG_ALONE
 def test_entry_of_a_killed_attempt_is_forgotten_after_some_days(looks: Looks, store: CountingStore) -> None:
     """It costs a listing and a read a load until its day is too old, after three to four days."""
     _log(store, window(3), NOW + HOUR, generation=2, attempt_id="killed")
@@ -174,6 +184,7 @@ def test_entry_of_a_killed_attempt_is_forgotten_after_some_days(looks: Looks, st
     assert calls == [4, 4, 4, 4, 4, 1]
 
 
+@LOG_ALONE
 def test_entry_of_a_killed_attempt_is_settled_by_the_next_commit(looks: Looks, store: CountingStore) -> None:
     """Its generation exists then, so that it commits nothing any more."""
     _log(store, window(3), NOW + HOUR, generation=2, attempt_id="killed")
@@ -183,6 +194,7 @@ def test_entry_of_a_killed_attempt_is_settled_by_the_next_commit(looks: Looks, s
     assert (looks.read_count, store.call_count) == (0, 2)
 
 
+@LOG_ALONE
 def test_entry_of_a_killed_attempt_may_overlap_what_is_loaded(
     looks: Looks, store: CountingStore, target: LoadTarget
 ) -> None:
@@ -197,6 +209,7 @@ def test_entry_of_a_killed_attempt_may_overlap_what_is_loaded(
     assert target.ids() == _ids("new")
 
 
+@LOG_ALONE
 def test_everything_is_looked_at_once_a_week(looks: Looks, store: CountingStore, target: LoadTarget) -> None:
     """A commit without an entry, by a version before 1.0.0rc1, is delayed, not lost."""
     commit(store, window(20), records_in(window(20), 1, "silent"))
@@ -222,6 +235,7 @@ def _remove_old_days(store: CountingStore) -> None:
     store.remove([key for key in store.objects if key.startswith(COMMIT_LOG_FOLDER) and key[:22] != newest[:22]])
 
 
+@LOG_ALONE
 @pytest.mark.parametrize("change", [_remove_log, _remove_newest_entry, _remove_old_days])
 def test_log_that_lacks_entries_is_not_followed(
     change: Callable[[CountingStore], None], looks: Looks, store: CountingStore, target: LoadTarget
@@ -264,6 +278,7 @@ def test_second_destination_is_not_taken_for_the_first(looks: Looks, target: Loa
     assert looks.load(NOW + HOUR).unchanged_count == 10
 
 
+@LOG_ALONE
 def test_lost_manifest_of_a_logged_window_is_an_error_each_time(looks: Looks, store: CountingStore) -> None:
     """An error leaves the position as it is, so that the next load finds the window again."""
     _log(store, window(5), NOW + HOUR, generation=2, attempt_id="two")
@@ -273,6 +288,7 @@ def test_lost_manifest_of_a_logged_window_is_an_error_each_time(looks: Looks, st
             looks.load(NOW + hours * HOUR)
 
 
+@LOG_ALONE
 @pytest.mark.parametrize(("day", "generation"), [(10, 1), (0, 2)], ids=["new", "late"])
 def test_damaged_window_stays_pending(
     day: int, generation: int, looks: Looks, store: CountingStore, target: LoadTarget
@@ -291,6 +307,7 @@ def test_damaged_window_stays_pending(
     assert target.ids() == _ids("bad", "good")
 
 
+@LOG_ALONE
 @pytest.mark.parametrize("hours", [2, 30 * 24])
 def test_loader_with_a_clock_ahead_does_not_hide_commits(
     hours: int, looks: Looks, store: CountingStore, target: LoadTarget
