@@ -261,7 +261,7 @@ def test_coverage_shows_when_verify_last_passed(destination: Path, capsys: pytes
     assert main(["coverage", str(destination)]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("verify last passed 20")
-    assert line.endswith("Z; records of passes name the newest generation of 3 of 3 windows")
+    assert line.endswith("Z; the newest generation of 3 of 3 windows has a record in _verified/")
     assert main(["coverage", str(destination), "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["datasets"]
     assert [(span["window_count"], span["end"]) for span in found["verified"]["spans"]] == [(3, "2026-10-27T12:00:00Z")]

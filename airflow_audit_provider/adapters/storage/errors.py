@@ -44,21 +44,21 @@ def status_of(error: BaseException) -> int | None:
 
 
 def _translated(error: Exception, action: str, key: str) -> StorageError:
-    cause = f"({type(error).__name__}: {error})"
+    cause, named = f"({type(error).__name__}: {error})", repr(key or "/")
     if _is_permanent(error):
         return StorageError(
-            f"The destination refused: {key!r} cannot be {action} {cause}. Check that the bucket or folder exists and "
+            f"The destination refused: {named} cannot be {action} {cause}. Check that the bucket or folder exists and "
             "that the connection or the worker's user has the permission.",
             key=key,
         )
     if isinstance(error, TypeError | ValueError) and status_of(error) is None:
         return StorageError(
-            f"{key!r} could not be {action} {cause}. Check the destination's spelling and the settings of its "
+            f"{named} could not be {action} {cause}. Check the destination's spelling and the settings of its "
             "connection.",
             key=key,
         )
     return StorageUnavailableError(
-        f"{key!r} could not be {action} {cause}. Check that the store is reachable and has room, then run the window "
+        f"{named} could not be {action} {cause}. Check that the store is reachable and has room, then run the window "
         "again.",
         key=key,
     )

@@ -135,8 +135,8 @@ def verified_line(verified: Verified) -> str:
         return f"no passed verification is recorded{damaged}\n"
     count = verified.verified_count + verified.not_verified_count
     return (
-        f"verify last passed {format_instant(verified.last_passed_at)}; records of passes name the newest generation "
-        f"of {verified.verified_count} of {count_of(count, 'window')}{damaged}\n"
+        f"verify last passed {format_instant(verified.last_passed_at)}; the newest generation of "
+        f"{verified.verified_count} of {count_of(count, 'window')} has a record in _verified/{damaged}\n"
     )
 
 

@@ -199,3 +199,12 @@ def test_context_of_an_error_is_not_its_cause() -> None:
     cut.__context__ = FileNotFoundError("not there")
     with pytest.raises(StorageUnavailableError), translate_storage_errors("published", "m/1"):
         raise cut
+
+
+def test_error_about_the_root_of_a_destination_names_it_by_a_slash() -> None:
+    """A listing of the whole destination has no key, and its error names ``/`` instead of an empty text."""
+    with (
+        pytest.raises(StorageUnavailableError, match=r"^'/' could not be listed"),
+        translate_storage_errors("listed", ""),
+    ):
+        raise ConnectionError("no route")

@@ -102,7 +102,7 @@ def test_line_says_when_verify_last_passed() -> None:
     """The line has the time, the count of windows whose newest generation passed, and damaged records."""
     found = verified_by(_windows((0, 1), (1, 1)), [None, _record(NIGHT_1, _key(0))])
     assert verified_line(found) == (
-        "verify last passed 2026-11-20T03:00:00Z; records of passes name the newest generation of 1 of 2 windows; "
+        "verify last passed 2026-11-20T03:00:00Z; the newest generation of 1 of 2 windows has a record in _verified/; "
         "1 damaged record of verifications\n"
     )
     assert verified_line(Verified(None, (), 0, 2, 0)) == "no passed verification is recorded\n"
