@@ -20,6 +20,7 @@ import msgspec
 
 from airflow_audit_provider.cli.reconcile_command import PublishedReconcile
 from airflow_audit_provider.cli.report_command import WrittenReport
+from airflow_audit_provider.cli.results import PUBLISHED
 from airflow_audit_provider.core.warehouse.backtest_report import BacktestReport
 from airflow_audit_provider.hooks import parameters as hook_parameters
 from airflow_audit_provider.pipelines.coverage import PublishedCoverage
@@ -227,6 +228,16 @@ def backtest_schema() -> str:
     return _schema("Report of airflow-audit-provider detect --dry-run --json", BacktestReport)
 
 
+def result_schemas() -> dict[Path, str]:
+    """Returns the JSON Schemas of what ``seal``, ``sweep``, ``pull`` and ``load`` print with ``--json``."""
+    return {
+        DOCS / "reference" / f"{name}-result.schema.json": _schema(
+            f"Result of airflow-audit-provider {name} --json", described
+        )
+        for name, described in PUBLISHED.items()
+    }
+
+
 def _schema(title: str, described: type[msgspec.Struct]) -> str:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -294,6 +305,7 @@ def main() -> int:
         (RECONCILE_SCHEMA, reconcile_schema()),
         (WRITTEN_REPORT_SCHEMA, written_report_schema()),
         (BACKTEST_SCHEMA, backtest_schema()),
+        *result_schemas().items(),
     )
     for path, schema in schemas:
         path.write_text(schema, encoding="utf-8")

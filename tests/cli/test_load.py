@@ -22,6 +22,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
 from airflow_audit_provider.pipelines.load import LoadedWindow
 from airflow_audit_provider.testing.clock import ManualClock
+from tests.cli.published import check
 from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.load.postgres_server import postgres_server
 from tests.pipelines.pull.landing import record_at
@@ -62,6 +63,7 @@ def test_duckdb_gets_every_record_once(two_days: TaskSetup, tmp_path: Path, caps
     assert load(two_days, "--duckdb", str(tmp_path / "a.duckdb"), "--json") == 0
     answer = capsys.readouterr()
     values = json.loads(answer.out)
+    check("load", values)
     assert (values["loaded_count"], values["record_count"], values["is_interrupted"]) == (2, 600, False)
     assert [line[:32] for line in answer.err.splitlines()] == [
         "Loaded 300 records of 2026-10-26",

@@ -22,6 +22,7 @@ from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObj
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
+from tests.cli.published import check
 from tests.pipelines.pull.landing import record_at
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("server")]
@@ -78,6 +79,7 @@ def test_pull_lands_every_record_once(tmp_path: Path, fake: FakeCloudflare, caps
     """Each day is a window with exactly the log's ids, and coverage finds nothing missing."""
     assert pull(tmp_path, 6, 1, "--json") == 0
     values = printed(capsys)
+    check("pull", values)
     assert landed_ids(tmp_path) == true_ids(fake, 6, 1)
     assert (values["committed_count"], values["record_count"]) == (5, len(true_ids(fake, 6, 1)))
     assert Path(values["manifest_uri"].removeprefix("file://")).is_file()
@@ -216,6 +218,7 @@ def test_interrupted_pull_continues_where_it_stopped(
         status, out, err = interrupted_pull(tmp_path, number)
         assert status == 128 + number, err
         values, kept, asked = json.loads(out), tree(tmp_path, "part-*"), len(slow.requests)
+        check("pull", values, is_whole=False)
         assert (values["is_interrupted"], "continues from there" in err) == (True, True)
         assert 1 <= values["committed_count"] == len(list(tmp_path.glob("_manifests/**/*.json"))) < 20
         assert pull(tmp_path, 21, 1) == 0

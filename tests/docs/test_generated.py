@@ -42,6 +42,14 @@ def test_schema_of_the_report_is_up_to_date() -> None:
     assert generated_docs.REPORT_SCHEMA.read_text(encoding="utf-8") == generated_docs.report_schema(), REMEDY
 
 
+def test_schemas_of_results_are_up_to_date() -> None:
+    """The published JSON Schemas of seal, sweep, pull and load are those of today."""
+    schemas = generated_docs.result_schemas()
+    assert len(schemas) == 4
+    for path, schema in schemas.items():
+        assert path.read_text(encoding="utf-8") == schema, REMEDY
+
+
 def test_schema_of_the_plan_is_up_to_date() -> None:
     """The published JSON Schema is that of today's plan."""
     assert generated_docs.PLAN_SCHEMA.read_text(encoding="utf-8") == generated_docs.plan_schema(), REMEDY

@@ -1,7 +1,8 @@
-"""Verify and seal operators in S3 through an Airflow connection."""
+"""Verify, seal and report operators in S3 through an Airflow connection."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_audit_provider.operators.report import CloudflareAuditLogsReportOperator
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from tests.adapters.storage.real_stores import S3Server, Servers
@@ -91,3 +93,26 @@ def test_locked_bucket_is_landed_sealed_and_verified(task_setup: TaskSetup, serv
     json.dumps(counts)
     with pytest.raises(AirflowFailException, match="6 severe findings; the first is object_unlocked"):
         CloudflareAuditLogsVerifyOperator(**checked, expect_lock=far).execute({})
+
+
+@pytest.mark.parametrize("prefix", ["cloudflare/v1/", ""])
+def test_report_is_made_from_a_bucket_and_written_to_it(task_setup: TaskSetup, client: Any, prefix: str) -> None:
+    """The report has the window, its seal and its verification; a second run finds the same object."""
+    destination = f"s3://vault@sealed/{prefix}"
+    task_setup.land(destination=destination)
+    CloudflareAuditLogsSealOperator(task_id="seal", destination=destination, signing_conn_id="sealing").execute({})
+    CloudflareAuditLogsVerifyOperator(task_id="verify", destination=destination, public_key=PUBLIC_PEM).execute({})
+    report = CloudflareAuditLogsReportOperator(
+        task_id="report", destination=destination, public_key=PUBLIC_PEM, at="2026-10-27"
+    )
+    found, again = report.execute({}), report.execute({})
+    assert (found["verdict"], found["is_new"], again["is_new"]) == ("good", True, False)
+    assert found["report_uri"].startswith(f"s3://sealed/{prefix}_reports/20261027T000000Z-")
+    key = found["report_uri"].removeprefix("s3://sealed/")
+    content = client.get_object(Bucket="sealed", Key=key)["Body"].read()
+    assert (hashlib.sha256(content).hexdigest(), len(content)) == (found["sha256"], found["size_bytes"])
+    page = content.decode()
+    assert "A seal names the newest generation of 1 of 1 windows." in page
+    assert "Records of verifications name the newest generation of 1 of 1 windows" in page
+    assert f"s3://sealed/{prefix}".rstrip("/") in page
+    assert "vault" not in page
