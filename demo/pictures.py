@@ -91,7 +91,9 @@ def _below(frame: FrameLocator, selector: str) -> FloatRect:
 
 
 def _save(page: Page, path: Path, clip: FloatRect | None = None) -> Path:
-    # The mouse lies where it clicked last, and a cell there would show its tooltip.
+    # The mouse lies where it clicked last, and a cell there shows its tooltip until the page has noticed the move.
     page.mouse.move(0, 0)
+    for frame in page.frames:
+        frame.locator("#tip").wait_for(state="hidden")
     page.screenshot(path=path, animations="disabled", clip=clip)
     return path
