@@ -59,6 +59,16 @@ METHOD = """## How it is measured
   day's exact bounds also lands records of the next day's first second (the API's own `before` is inclusive): here
   up to {extra} too many.
 """
+OTHERS = """## Other measurements
+
+Each of these commands measures one part in one process. The page in the last column has the figures.
+
+| part | command | figures |
+|---|---|---|
+| comparing a Logpush archive | `python -m bench.reconcile` | [Logpush](../how-to/repair-logpush.md#what-it-costs) |
+| deriving changes | `python -m bench.changes` | [See what changed](../how-to/see-what-changed.md#what-it-costs) |
+| detection rules | `python -m bench.detections` | [Rules](../reference/detection-rules.md) |
+"""
 TARGETS_INTRO = "Each row compares a measured figure of this provider with its target."
 TABLE_INTRO = (
     "Each row shows the medians of one tool with one output. A ratio is the figure divided by this provider's figure\n"
@@ -111,7 +121,7 @@ def write_document(results: Results) -> str:
     if results.load is not None:
         made += f"\nMedian load average {results.load:.1f}, the benchmark itself included."
     costs = [*_stages(results.stages or {}), _imports(results)]
-    return "\n".join([HEAD, made, versions, "", _targets(results), *scenes, *costs, _method(results)])
+    return "\n".join([HEAD, made, versions, "", _targets(results), *scenes, *costs, OTHERS, _method(results)])
 
 
 def _targets(results: Results) -> str:

@@ -1,7 +1,7 @@
 """Settings, DAG files and connections of the Airflow that all tests of this folder share.
 
-Invariant: each DAG has a destination of its own below the home folder, but for the examples of gaps and of a deadline,
-which look at what the daily example lands.
+Invariant: each DAG has a destination of its own below the home folder, but for the examples of gaps, of a
+deadline, of Logpush and of changes, which look at what the daily example lands.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def settings(home: Home, account: CloudflareAccount) -> dict[str, str]:
             [{"destination": (home.landed / "covered").as_uri(), "dag_id": "covered_daily"}]
         ),
         "AUDIT_MAX_EVENT_AGE_HOURS": "6",
+        "LOGPUSH_ARCHIVE": (home.landed / "logpush").as_uri(),
         "AUDIT_TODAY": TODAY.isoformat(),
         "AUDIT_SPRING": SPRING.isoformat(),
         "AUDIT_AUTUMN": AUTUMN.isoformat(),

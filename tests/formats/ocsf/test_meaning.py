@@ -39,12 +39,13 @@ ACTIVITIES = {
     "ChangeBucketVisibility": 3, "DNSRecordAdd": 1, "rec_set": 3, "gateway_update": 3, "list_item_create": 1,
     "delete_list": 4, "list": 2, "change_setting": 3, "purge": 3, "tls_settings_deployed": 3, "ordered": 3,
     "pending": 3, "red": 99, "need_seed": 99, "ed": 99, "copied": 1, "dropped": 4, "frobnicate": 99, "TimeTravel": 3,
+    "create_or_update": 1, "update_or_create": 3, "UpdateCreate": 3, "create_order": 1, "order_created": 1,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("action", "activity"), ACTIVITIES.items())
 def test_activity_is_that_of_the_actions_verb(action: str, activity: int) -> None:
-    """The verb decides in any tense and in any spelling of words; one without a known verb is Other, with its name."""
+    """The verb decides in any tense and in any spelling of words; the first of several; without one it is Other."""
     meaning = meaning_of("ocsf", Action(action))
     uid, name = activity_of(meaning.event_class, meaning.sense, action)
     assert (meaning.event_class, uid) == (API_ACTIVITY, activity)
