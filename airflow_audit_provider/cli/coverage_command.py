@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,11 @@ from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.verification.coverage import coverage_table
 from airflow_audit_provider.core.verification.findings import findings_table, printable
+from airflow_audit_provider.core.verification.lateness import Lateness
 from airflow_audit_provider.core.verification.pass_records import verified_line
+from airflow_audit_provider.core.windows.window import count_of, format_length
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, PublishedCoverage, coverage, published_coverage
+from airflow_audit_provider.pipelines.freshness import freshness_report
 from airflow_audit_provider.pipelines.stitching import held_stitching
 
 if TYPE_CHECKING:
@@ -58,6 +62,11 @@ def add_coverage(commands: Commands) -> None:
         "default: 15",
     )
     parser.add_argument(
+        "--freshness",
+        action="store_true",
+        help="also show how late records came, and the settle_delay and lookback that follow, as the command freshness",
+    )
+    parser.add_argument(
         "--write-index",
         action="store_true",
         help="write copies of the manifests that were read below _manifest_index/, so that the next run reads one file "
@@ -73,12 +82,24 @@ def _coverage(options: argparse.Namespace) -> CommandResult:
         store = progress.observed(root)
         found = coverage(store, now, start, end, options.settle_delay, write_index=options.write_index)
         stitching = held_stitching(store)
+        lateness = dict(_lateness(options, found, now, progress)) if options.freshness else None
     head = "" if stitching is None else printable(f"Stitched history: {stitching}") + "\n"
-    text = head + "\n".join(_text(one) for one in found) or _NOTHING
+    text = head + "\n".join(_text(one, (lateness or {}).get(one.folder)) for one in found) or _NOTHING
     is_complete = bool(found) and all(one.is_complete for one in found)
-    published = published_coverage(found, stitching)
+    published = published_coverage(found, stitching, lateness)
     write_html(options, lambda: _document(options, published, now))
     return CommandResult(EXIT_OK if is_complete else EXIT_PROBLEM, text, msgspec.to_builtins(published))
+
+
+def _lateness(
+    options: argparse.Namespace, found: Iterable[DatasetCoverage], now: datetime, progress: ReadProgress
+) -> Iterator[tuple[str, Lateness]]:
+    """Yields how late the records of each folder with a window came."""
+    for one in found:
+        if one.coverage.window_count:
+            uri = f"{options.destination.rstrip('/')}/{one.folder.rstrip('/')}" if one.folder else options.destination
+            store = progress.observed(destination_from_uri(uri))
+            yield one.folder, freshness_report(store, now, options.settle_delay).lateness
 
 
 def _document(options: argparse.Namespace, found: PublishedCoverage, now: datetime) -> Document:
@@ -87,9 +108,20 @@ def _document(options: argparse.Namespace, found: PublishedCoverage, now: dateti
     return coverage_document(destination_name(options.destination), found, now)
 
 
-def _text(found: DatasetCoverage) -> str:
+def _text(found: DatasetCoverage, lateness: Lateness | None) -> str:
     folder, dataset = printable(found.folder), printable(str(found.dataset))
     descriptor = "" if found.has_descriptor else f"The dataset descriptor {folder}{DATASET_KEY} is missing.\n"
     findings = findings_table(found.findings) if found.findings else ""
     text = f"{folder or './'}: {dataset}\n{descriptor}{findings}{coverage_table(found.coverage)}"
-    return text + verified_line(found.verified)
+    return text + verified_line(found.verified) + ("" if lateness is None else _lateness_text(lateness))
+
+
+def _lateness_text(found: Lateness) -> str:
+    """Returns two lines about how late records came."""
+    late = f"{count_of(found.late_count, 'late record')}"
+    if found.at_most is not None:
+        late += f", half of them at most {format_length(found.at_most.p50)} after their event, "
+        late += f"99.9 % at most {format_length(found.at_most.p99_9)}"
+    settings = ((name, getattr(found, name).proposed) for name in ("settle_delay", "lookback"))
+    texts = [f"{name} {'too few records' if one is None else format_length(one)}" for name, one in settings]
+    return f"{late}\nproposed for 99.9 % of the records: {', '.join(texts)}\n"

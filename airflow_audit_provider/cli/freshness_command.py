@@ -24,10 +24,8 @@ from airflow_audit_provider.cli.progress import ReadProgress
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.verification.findings import as_table, printable
 from airflow_audit_provider.core.verification.lateness import Lateness, Proposal, Quantiles
-from airflow_audit_provider.core.windows.window import count_of, format_instant
+from airflow_audit_provider.core.windows.window import count_of, format_instant, format_length
 from airflow_audit_provider.pipelines.freshness import Freshness, FreshnessReport, freshness_report
-
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def add_freshness(commands: Commands) -> None:
@@ -65,9 +63,10 @@ def freshness_text(found: FreshnessReport) -> str:
 def _freshness_lines(found: Freshness) -> list[str]:
     lines = []
     if found.landed_until_at is not None and found.landed_lag_seconds is not None:
-        lines.append(f"Landed until {format_instant(found.landed_until_at)}, {_length(found.landed_lag_seconds)} ago.")
+        until, lag = format_instant(found.landed_until_at), format_length(found.landed_lag_seconds)
+        lines.append(f"Landed until {until}, {lag} ago.")
     if found.last_event_at is not None and found.last_event_age_seconds is not None:
-        at, age = format_instant(found.last_event_at), _length(found.last_event_age_seconds)
+        at, age = format_instant(found.last_event_at), format_length(found.last_event_age_seconds)
         lines.append(f"The newest record is of {at}, {age} ago.")
     return lines
 
@@ -94,7 +93,7 @@ def _lateness_lines(found: Lateness) -> list[str]:
 def _row(name: str, one: Proposal) -> tuple[str, ...]:
     lengths = (one.current, one.proposed, one.none_missed)
     counts = (one.missed_now, one.missed_proposed, one.record_count)
-    texts = ["-" if value is None else _length(value) for value in lengths]
+    texts = ["-" if value is None else format_length(value) for value in lengths]
     return (name, *texts, *("-" if count is None else str(count) for count in counts))
 
 
@@ -120,16 +119,4 @@ def _limits(found: Lateness) -> list[str]:
 
 
 def _lengths(found: Quantiles) -> tuple[str, ...]:
-    return tuple(map(_length, (found.p50, found.p95, found.p99, found.p99_9, found.longest)))
-
-
-def _length(seconds: float) -> str:
-    """Returns a length in its two greatest units, such as ``1 d 3 h``."""
-    rest, texts = round(seconds), []
-    for size, unit in _UNITS:
-        count, rest = divmod(rest, size)
-        if count:
-            texts.append(f"{count} {unit}")
-        elif texts:
-            break
-    return " ".join(texts[:2]) or "0 s"
+    return tuple(map(format_length, (found.p50, found.p95, found.p99, found.p99_9, found.longest)))

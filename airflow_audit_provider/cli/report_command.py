@@ -75,6 +75,7 @@ def _report(options: argparse.Namespace) -> CommandResult:
             progress.observed(destination_from_uri(destination)),
             lambda folder: progress.observed(destination_from_uri(f"{destination.rstrip('/')}/{folder.rstrip('/')}")),
             anchors,
+            now,
             with_changes=options.changes,
         )
     document = destination_report(destination_name(destination), evidence, now)

@@ -91,7 +91,7 @@ class CloudflareAuditLogsReportOperator(BaseOperator):
 
         at = (read_bound("at", self.at) or SystemClock().now()).replace(microsecond=0)
         store = self._store("")
-        evidence = gather_evidence(store, self._store, self._anchors(), with_changes=self.changes)
+        evidence = gather_evidence(store, self._store, self._anchors(), at, with_changes=self.changes)
         document = destination_report(dataset_uri(self.destination), evidence, at)
         return document, keep_report(store, at, render(document))
 

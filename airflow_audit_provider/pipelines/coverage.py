@@ -29,6 +29,7 @@ from airflow_audit_provider.core.verification.coverage import (
     facts_of,
 )
 from airflow_audit_provider.core.verification.findings import Finding
+from airflow_audit_provider.core.verification.lateness import Lateness
 from airflow_audit_provider.core.verification.manifest_index import differing
 from airflow_audit_provider.core.verification.pass_records import Verified, verified_by
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -68,16 +69,19 @@ class PublishedCoverage(msgspec.Struct, frozen=True):
     """Coverage as ``coverage --json`` prints it; docs/reference/coverage.schema.json is its schema.
 
     ``datasets`` are sorted by folder. ``stitched`` is the descriptor of a stitched history; any other destination has
-    none.
+    none. ``lateness`` is how late the records of each folder came, if it was asked for.
     """
 
     datasets: tuple[DatasetCoverage, ...]
     stitched: Stitching | UnsetType = UNSET
+    lateness: dict[str, Lateness] | UnsetType = UNSET
 
 
-def published_coverage(found: tuple[DatasetCoverage, ...], stitching: Stitching | None) -> PublishedCoverage:
+def published_coverage(
+    found: tuple[DatasetCoverage, ...], stitching: Stitching | None, lateness: dict[str, Lateness] | None = None
+) -> PublishedCoverage:
     """Returns coverage as it is published."""
-    return PublishedCoverage(found, UNSET if stitching is None else stitching)
+    return PublishedCoverage(found, UNSET if stitching is None else stitching, UNSET if lateness is None else lateness)
 
 
 def coverage(

@@ -29,6 +29,7 @@ from airflow_audit_provider.core.verification.seals import SealChain, sealed_fin
 from airflow_audit_provider.core.verification.timestamps import SealTime, SealTimes
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
+from airflow_audit_provider.pipelines.freshness import FreshnessReport, freshness_report
 from airflow_audit_provider.pipelines.neighbourhood import dataset_folders
 from airflow_audit_provider.pipelines.overview import Overview, overview
 from airflow_audit_provider.pipelines.pass_records import read_passes
@@ -50,7 +51,8 @@ class DatasetEvidence(NamedTuple):
     ``unsealed_count`` is how many windows have a newest generation that no seal names. ``passes`` are the newest
     records of verifications, and ``damaged_pass_count`` is how many records beside them are damaged. ``has_key`` and
     ``has_certificate`` say whether signatures and time stamps were checked. ``changes`` are those of the newest windows
-    that have some, the newest first, None if they are not wanted.
+    that have some, the newest first, None if they are not wanted. ``freshness`` is how late records came, or why that
+    cannot be measured.
     """
 
     folder: str
@@ -65,6 +67,7 @@ class DatasetEvidence(NamedTuple):
     has_key: bool
     has_certificate: bool
     changes: tuple[tuple[TimeWindow, WindowChanges], ...] | None = None
+    freshness: FreshnessReport | str = ""
 
 
 class Evidence(NamedTuple):
@@ -91,9 +94,16 @@ class KeptReport(NamedTuple):
 
 
 def gather_evidence(
-    root: Store, open_folder: Callable[[str], Store], anchors: TrustAnchors, *, with_changes: bool = False
+    root: Store,
+    open_folder: Callable[[str], Store],
+    anchors: TrustAnchors,
+    now: datetime,
+    *,
+    with_changes: bool = False,
 ) -> Evidence:
     """Returns what is known of a destination; ``open_folder`` opens a dataset's folder as a store of its own.
+
+    ``now`` decides how old the newest data is.
 
     ``with_changes`` reads what the newest records changed, too, which is the content of records.
 
@@ -116,7 +126,7 @@ def gather_evidence(
             unopened.append((folder, error.message))
         else:
             found = _evidence(folder, store, _required(stitching, folder), anchors, with_changes=with_changes)
-            datasets.append(found)
+            datasets.append(found._replace(freshness=_freshness(store, now)))
     absent = () if stitching is None else tuple(one for one in VERSIONS if stream_folder(one) not in folders)
     return Evidence(tuple(datasets), tuple(unopened), stitching, absent, anchors)
 
@@ -173,6 +183,14 @@ def _evidence(
         has_certificate=anchors.timestamps is not None,
         changes=tuple(_newest_changes(store, seen, digests)) if with_changes else None,
     )
+
+
+def _freshness(store: Store, now: datetime) -> FreshnessReport | str:
+    """Returns how late records came, or the reason why it cannot be measured."""
+    try:
+        return freshness_report(store, now)
+    except VerificationError as error:
+        return error.message
 
 
 def _newest_changes(

@@ -12,6 +12,8 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
+from airflow_audit_provider.core.windows.window import format_length
+from tests._airflow.report.parsed import parsed
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.history.arrivals import DAY, landed_nightly, late_records
 from tests.pipelines.verify.dataset import commit, window
@@ -55,6 +57,27 @@ def test_text_says_what_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixtu
         "later ones are likely",
     ):
         assert part in text
+
+
+def test_coverage_and_report_show_how_late_records_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both have the quantiles and proposals that the command measures; coverage only if it is asked for."""
+    landed_nightly(tmp_path / "a", late_records(1, 3, 60), 3, 2 * DAY)
+    measured = printed(capsys, tmp_path / "a")["lateness"]
+    page = tmp_path / "page.html"
+    assert main(["coverage", str(tmp_path), "--freshness", "--json", "--html", str(page)]) == 0
+    values = json.loads(capsys.readouterr().out)
+    jsonschema.validate(values, json.loads((PROJECT / "docs/reference/coverage.schema.json").read_text()))
+    assert values["lateness"] == {"a/": measured}
+    assert parsed(page).tables["Lateness of late records"][2][4] == format_length(measured["at_most"]["p99_9"])
+    assert main(["coverage", str(tmp_path), "--freshness"]) == 0
+    longest = format_length(measured["at_most"]["p99_9"])
+    assert f"99.9 % at most {longest}\nproposed for 99.9 % of the records" in capsys.readouterr().out
+    assert main(["coverage", str(tmp_path), "--json"]) == 0
+    assert "lateness" not in json.loads(capsys.readouterr().out)
+    main(["report", str(tmp_path), "--out", str(page)])
+    report = parsed(page)
+    assert report.tables["Lateness of late records"][2][4] == longest
+    assert [row[0] for row in report.tables["Proposals for 99.9 % of the records"][1:]] == ["settle_delay", "lookback"]
 
 
 def test_missing_destination_is_a_problem_with_a_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

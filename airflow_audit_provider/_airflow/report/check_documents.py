@@ -21,6 +21,7 @@ from airflow_audit_provider._airflow.report.document import (
     findings_section,
     worst,
 )
+from airflow_audit_provider._airflow.report.freshness_section import lateness_section
 from airflow_audit_provider.core.verification.coverage import Span
 from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.core.verification.pass_records import verified_line
@@ -52,7 +53,11 @@ def coverage_document(uri: str, found: PublishedCoverage, now: datetime) -> Docu
     if not found.datasets:
         headline = "The destination holds no committed window."
     verdict = Verdict.GAPS if incomplete or not found.datasets else Verdict.GOOD
-    datasets = tuple(Dataset(one.folder or "./", _coverage_sections(one)) for one in found.datasets)
+    late = found.lateness or {}
+    more = {folder: (lateness_section(one),) for folder, one in late.items()}
+    datasets = tuple(
+        Dataset(one.folder or "./", (*_coverage_sections(one), *more.get(one.folder, ()))) for one in found.datasets
+    )
     return Document("Coverage of Cloudflare audit logs", verdict, headline, _notes(uri, now), datasets)
 
 

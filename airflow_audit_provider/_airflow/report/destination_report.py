@@ -37,6 +37,7 @@ from airflow_audit_provider._airflow.report.document import (
     findings_section,
     worst,
 )
+from airflow_audit_provider._airflow.report.freshness_section import freshness_sections
 from airflow_audit_provider.core.archive.stitching import Stitching
 from airflow_audit_provider.core.verification.findings import FindingKind, severe
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, count_of, format_instant
@@ -106,6 +107,7 @@ class _DatasetReport:
         yield self._generations()
         if self._evidence.changes is not None:
             yield changes_section(self._evidence.changes)
+        yield from freshness_sections(self._evidence.freshness)
         yield seals_section(self._evidence)
         yield passes_section(self._evidence)
         yield findings_section("Findings", self._evidence.findings)

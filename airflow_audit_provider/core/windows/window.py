@@ -17,6 +17,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 SECOND_NS = 1_000_000_000
 _EPOCH_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 # Bounds of an open range: one day inside the range of datetime, so that time zone conversions cannot overflow.
 EARLIEST_AT = datetime(1, 1, 2, tzinfo=UTC)
 LATEST_AT = datetime(9999, 12, 30, tzinfo=UTC)
@@ -48,6 +49,18 @@ def format_instant(instant: datetime) -> str:
 def count_of(number: int, noun: str) -> str:
     """Returns a number with its noun, e.g. ``1 part`` or ``2,229 records``; the plural ends in ``s``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def format_length(seconds: float) -> str:
+    """Returns a length in its two greatest units, such as ``1 d 3 h``."""
+    rest, texts = round(seconds), []
+    for size, unit in _UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            texts.append(f"{count} {unit}")
+        elif texts:
+            break
+    return " ".join(texts[:2]) or "0 s"
 
 
 @lru_cache(maxsize=256)
