@@ -273,20 +273,29 @@ class HaltedStore(ConfirmingStore):
         self._attempt.shutdown()
 
 
+VARIANTS = {"local": False, "confirmed": True}
+SIZES = {"one part": 25_000, "staged parts": 1000}
+
+
+def _marks(at: int, store: str, size: str) -> list[pytest.MarkDecorator]:
+    """Returns that one variant runs before every odd read, and another before every even one; all others at night."""
+    by_day = ("local", "staged parts") if at % 2 else ("confirmed", "one part")
+    return [] if (store, size) == by_day else [pytest.mark.nightly]
+
+
 @pytest.mark.integration
 # A sweep reads: parts, attempts, manifests, the other window's manifest, unfinished files, the window's manifests and
 # the seals, its manifests and attempts again, the orphaned parts and, after their removal, the commit log and the
 # manifests once more.
 @pytest.mark.parametrize(
-    ("is_confirmed", "part_records"),
+    ("at", "is_confirmed", "part_records"),
     [
-        pytest.param(False, 25_000, id="local-one part", marks=pytest.mark.nightly),
-        pytest.param(True, 25_000, id="confirmed-one part"),
-        pytest.param(False, 1000, id="local-staged parts"),
-        pytest.param(True, 1000, id="confirmed-staged parts", marks=pytest.mark.nightly),
+        pytest.param(at, VARIANTS[store], SIZES[size], id=f"{at}-{store}-{size}", marks=_marks(at, store, size))
+        for at in range(1, 15)
+        for store in VARIANTS
+        for size in SIZES
     ],
 )
-@pytest.mark.parametrize("at", range(1, 15))
 @pytest.mark.parametrize("steps", ["up to its manifest", "its end", "whole run"])
 def test_concurrent_attempt_loses_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: int, steps: str, part_records: int, is_confirmed: bool
