@@ -40,11 +40,11 @@ DEFAULT_RATE_SHARE = 0.1
 
 def add_changes(commands: Commands) -> None:
     """Adds the command ``changes``."""
-    summary = "derive the values of each record's resource before and after, as the changes operator does, or show them"
+    summary = "derive what each committed record changed, as the changes operator does, or show it for one record"
     parser = add_archive_command(commands, "changes", _changes, summary)
     add_range(parser)
     parser.add_argument(
-        "--show", metavar="ID", help="show what the record with this id changed, of changes that were derived before"
+        "--show", metavar="ID", help="only show what the record with this id changed, if that was derived before"
     )
     parser.add_argument(
         "--rate-share",
