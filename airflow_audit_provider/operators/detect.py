@@ -118,7 +118,7 @@ class CloudflareAuditLogsDetectOperator(BaseOperator):
             found = self._detect(context)
             self._add_event(context, found.commits)
             delivered = self._deliver(found.store, found.newest, context)
-            for error in [*delivered.errors.values(), *filter(None, [found.error])]:
+            for error in [*delivered.errors.values(), *delivered.lost, *filter(None, [found.error])]:
                 # The notifiers of any provider raise any error. Airflow retries the task, which detects nothing again.
                 raise error
         return self._summary(found.commits)

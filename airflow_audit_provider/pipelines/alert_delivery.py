@@ -23,6 +23,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.alert_text import AlertMessage, message_about
 from airflow_audit_provider.core.warehouse.alerts import Alert, alert_order, level_counts, levels_from, read_alerts
 from airflow_audit_provider.core.warehouse.detections import DetectionCommit
+from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.detection_ledger import read_commit
 
 # Gives a message to one notifier; an exception means that it was not taken.
@@ -39,10 +40,11 @@ class Delivery(NamedTuple):
 
 
 class DeliveryOutcome(NamedTuple):
-    """How many messages notifiers have taken, and the errors of the others by name."""
+    """How many messages notifiers have taken, the errors of the others by name, and files of alerts that are lost."""
 
     delivered_count: int
     errors: Mapping[str, Exception]
+    lost: tuple[VerificationError, ...] = ()
 
 
 def undelivered(store: Store, newest: DetectionCommit | None, notifiers: Sequence[str]) -> tuple[int, ...]:
@@ -61,16 +63,18 @@ def undelivered(store: Store, newest: DetectionCommit | None, notifiers: Sequenc
 def deliver(store: Store, newest: DetectionCommit | None, delivery: Delivery) -> DeliveryOutcome:
     """Gives each notifier one message about all alerts that it has not got; one that fails does not stop the others.
 
-    ``newest`` is the newest commit, which names the earlier ones that were not delivered.
+    ``newest`` is the newest commit, which names the earlier ones that were not delivered. A message counts the alerts
+    of a file that is lost, and lists those of all others.
     """
     pending = undelivered(store, newest, list(delivery.notifiers)) if delivery.notifiers else ()
     marks = {number: _marks(store, number) for number in pending}
     commits = {number: read_commit(store, number) for number in pending}
     count = 0
     errors: dict[str, Exception] = {}
+    lost: dict[str, VerificationError] = {}
     for name, notify in delivery.notifiers.items():
         missing = [commits[number] for number in pending if name not in marks[number]]
-        message = message_of(store, missing, delivery.destination, delivery.least_level, delivery.most_listed)
+        message = _message(store, missing, delivery, lost)
         try:
             if message is not None:
                 notify(message)
@@ -81,7 +85,7 @@ def deliver(store: Store, newest: DetectionCommit | None, delivery: Delivery) ->
         for one in missing:
             facts = {"alert_count": one.alert_count, "commit": one.number, "notifier": name}
             store.create(delivered_key(one.number, name), canonical_json(facts))
-    return DeliveryOutcome(count, errors)
+    return DeliveryOutcome(count, errors, tuple(lost.values()))
 
 
 def _marks(store: Store, number: int) -> set[str]:
@@ -97,8 +101,22 @@ def message_of(
     least_level: str = "informational",
     most_listed: int = 10,
 ) -> AlertMessage | None:
-    """Returns the message about the alerts of some commits, None if none has the level."""
-    levels = levels_from(least_level)
+    """Returns the message about the alerts of some commits, None if none has the level.
+
+    Raises ``VerificationError`` if a file of alerts is lost.
+    """
+    lost: dict[str, VerificationError] = {}
+    message = _message(store, commits, Delivery(destination, {}, least_level, most_listed), lost)
+    for error in lost.values():
+        raise error
+    return message
+
+
+def _message(
+    store: Store, commits: Sequence[DetectionCommit], delivery: Delivery, lost: dict[str, VerificationError]
+) -> AlertMessage | None:
+    """Returns the message about some commits; adds the error of each file of alerts that is lost, by key."""
+    levels = levels_from(delivery.least_level)
     files = [file for one in commits for file in one.alert_files if levels & file.counts.keys()]
     counts = {level: count for level, count in level_counts(files).items() if level in levels}
     if not counts:
@@ -106,7 +124,12 @@ def message_of(
 
     def alerts() -> Iterator[Alert]:
         for file in files:
-            yield from (one for one in read_alerts(file, store.read(file.key)) if one.level in levels)
+            try:
+                found = read_alerts(file, store.read(file.key))
+            except VerificationError as error:
+                lost[file.key] = error
+                continue
+            yield from (one for one in found if one.level in levels)
 
-    first = heapq.nsmallest(most_listed, alerts(), key=alert_order)
-    return message_about(first, counts, destination, most_listed)
+    first = heapq.nsmallest(delivery.most_listed, alerts(), key=alert_order)
+    return message_about(first, counts, delivery.destination, delivery.most_listed)

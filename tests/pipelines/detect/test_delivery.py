@@ -102,6 +102,23 @@ def test_delivery_killed_at_any_operation_loses_no_alert() -> None:
         assert number > 15
 
 
+def test_delivery_without_a_lost_file_gives_all_other_alerts() -> None:
+    """A file of alerts that is gone is named once, and each notifier gets all other alerts and those of later runs."""
+    store, inboxes = one_window(), (Inbox(), Inbox())
+    land(store, window(40), records_in(window(40), 1, "b"))
+    inboxes[0].is_broken = inboxes[1].is_broken = True
+    run(store, inboxes)
+    gone = next(key for key in store.objects if key.startswith("_detections/alerts/dt=2026-10-26/"))
+    store.remove([gone])
+    inboxes[0].is_broken = inboxes[1].is_broken = False
+    (lost,) = run(store, inboxes).lost
+    assert gone in str(lost)
+    land(store, window(41), records_in(window(41), 1, "c"))
+    assert run(store, inboxes).lost == ()
+    assert [one.records for one in inboxes] == [["b0", "c0"]] * 2
+    assert [one.values["alert_count"] for one in inboxes[0].messages] == [3, 1]
+
+
 def test_delivery_begins_with_the_newest_commit() -> None:
     """A notifier that is added gets the alerts from the newest commit on, and none from before."""
     store, inboxes = one_window(), (Inbox(), Inbox())
