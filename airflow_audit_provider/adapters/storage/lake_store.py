@@ -6,6 +6,7 @@ know it, the dataset descriptor names it. A dataset in the ordinary layout has n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
@@ -15,8 +16,10 @@ from airflow_audit_provider.core.archive.dataset import read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.archive.security_lake import LAKE_FOLDER
 from airflow_audit_provider.core.ports import ListedObject, ObjectLock, ObjectLockReader, StagedObject, Store
-from airflow_audit_provider.exceptions import StorageError, StorageUnavailableError
+from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 
+# URIs of the lakes' buckets, separated by commas.
+LAKE_BUCKETS_VARIABLE = "CLOUDFLARE_AUDIT_LAKE_BUCKETS"
 _Result = TypeVar("_Result")
 OpenStore = Callable[[str], Store]
 
@@ -120,7 +123,22 @@ class LakeStore:
                 "Restore it from a copy, or run the land operator with layout='security_lake' again.",
                 key=DATASET_KEY,
             )
+        _check_configured(layout.bucket)
         return layout.bucket
+
+
+def _check_configured(bucket: str) -> None:
+    """Raises ``ConfigurationError`` if the environment names the buckets of lakes, and this one is not among them.
+
+    Whoever can write the descriptor could otherwise choose the bucket that tasks and commands open.
+    """
+    configured = {one.strip().rstrip("/") for one in os.environ.get(LAKE_BUCKETS_VARIABLE, "").split(",")} - {""}
+    if configured and bucket not in configured:
+        raise ConfigurationError(
+            f"The descriptor {DATASET_KEY} states that the parts are in {bucket!r}, which {LAKE_BUCKETS_VARIABLE} does "
+            "not name, so it was not opened. If it is a lake of yours, add it to this variable. If not, find out who "
+            "changed the descriptor, and restore it from a copy."
+        )
 
 
 class _Locks:

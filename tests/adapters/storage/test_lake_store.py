@@ -11,7 +11,7 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore, obj
 from airflow_audit_provider.adapters.storage.lake_store import LakeStore, destination_from_uri
 from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.exceptions import StorageError, StorageUnavailableError
+from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 from tests.core.verification.manifests import manifest
 from tests.pipelines.pull.landing import LAKE
 
@@ -67,6 +67,20 @@ def test_bucket_is_named_by_the_descriptor(opened: Opened) -> None:
     assert store.read("_dataset.json")
     assert opened.uris == []
     assert [store.read(KEY), store.read(KEY)] == [b"part", b"part"]
+    assert opened.uris == [LAKE.bucket]
+
+
+def test_bucket_that_is_not_configured_is_not_opened(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A descriptor that names another bucket than those in the environment opens none; one of those is opened."""
+    opened.home.create("_dataset.json", dataset_of(manifest(layout=LAKE)).to_bytes())
+    monkeypatch.setenv("CLOUDFLARE_AUDIT_LAKE_BUCKETS", "s3://one, s3://two/")
+    with pytest.raises(ConfigurationError, match=r"which CLOUDFLARE_AUDIT_LAKE_BUCKETS does not name"):
+        LakeStore(opened.home, opened).read(KEY)
+    with pytest.raises(ConfigurationError, match="add it to this variable"):
+        LakeStore(opened.home, opened).remove([KEY])
+    assert opened.uris == []
+    monkeypatch.setenv("CLOUDFLARE_AUDIT_LAKE_BUCKETS", f"s3://one,{LAKE.bucket}/")
+    assert LakeStore(opened.home, opened).read(KEY) is None
     assert opened.uris == [LAKE.bucket]
 
 
