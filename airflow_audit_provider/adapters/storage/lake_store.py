@@ -13,10 +13,16 @@ from typing import TypeVar
 
 from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, store_from_uri
 from airflow_audit_provider.core.archive.dataset import read_dataset
-from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
-from airflow_audit_provider.core.archive.security_lake import LAKE_FOLDER
+from airflow_audit_provider.core.archive.manifest import read_manifest
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
+from airflow_audit_provider.core.archive.security_lake import LAKE_FOLDER, SecurityLake
 from airflow_audit_provider.core.ports import ListedObject, ObjectLock, ObjectLockReader, StagedObject, Store
-from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
+from airflow_audit_provider.exceptions import (
+    ConfigurationError,
+    StorageError,
+    StorageUnavailableError,
+    VerificationError,
+)
 
 # URIs of the lakes' buckets, separated by commas.
 LAKE_BUCKETS_VARIABLE = "CLOUDFLARE_AUDIT_LAKE_BUCKETS"
@@ -115,8 +121,8 @@ class LakeStore:
 
     def _named_bucket(self) -> str:
         content = self.home.read(DATASET_KEY)
-        layout = read_dataset(content).layout if content is not None else None
-        if not layout:
+        layout = _layout_in(content) or self._layout_of_newest_window()
+        if layout is None:
             state = "is missing" if content is None else "names no lake"
             raise StorageError(
                 f"An object of Security Lake is needed, but the descriptor {DATASET_KEY} of the destination {state}. "
@@ -126,11 +132,26 @@ class LakeStore:
         _check_configured(layout.bucket)
         return layout.bucket
 
+    def _layout_of_newest_window(self) -> SecurityLake | None:
+        """Returns the lake that the newest window's manifest names, for a destination whose descriptor is damaged."""
+        newest = newest_manifests(self.home.list_keys(MANIFEST_FOLDER))
+        key = newest[max(newest)] if newest else ""
+        content = self.home.read(key) if key else None
+        return (read_manifest(key, content).layout or None) if content is not None else None
+
+
+def _layout_in(descriptor: bytes | None) -> SecurityLake | None:
+    """Returns the lake that a descriptor names; one that is damaged names none, which verification reports."""
+    try:
+        return (read_dataset(descriptor).layout or None) if descriptor is not None else None
+    except VerificationError:
+        return None
+
 
 def _check_configured(bucket: str) -> None:
     """Raises ``ConfigurationError`` if the environment names the buckets of lakes, and this one is not among them.
 
-    Whoever can write the descriptor could otherwise choose the bucket that tasks and commands open.
+    Otherwise, everyone who can write the descriptor can choose the bucket that tasks and commands open.
     """
     configured = {one.strip().rstrip("/") for one in os.environ.get(LAKE_BUCKETS_VARIABLE, "").split(",")} - {""}
     if configured and bucket not in configured:

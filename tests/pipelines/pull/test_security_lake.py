@@ -267,3 +267,21 @@ def test_short_window_is_refused_before_anything_is_written(tmp_path: Path) -> N
     with pytest.raises(ConfigurationError, match="shorter than 5 minutes"):
         land(spec, reader_of(fake_with(ManualClock(), records_per_day=20), ManualClock()), store)
     assert not objects(store)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["damaged", "removed"])
+def test_damaged_descriptor_is_one_finding(tmp_path: Path, is_there: bool) -> None:
+    """Without a readable descriptor, verification finds the parts in the lake by the manifests and names the damage."""
+    home, bucket = LocalStore(str(tmp_path / "home")), LocalStore(str(tmp_path / "lake"))
+    fake = fake_with(ManualClock(), records_per_day=20)
+    land(pull_spec(**IN_LAKE), reader_of(fake, ManualClock()), LakeStore(home, lambda _: bucket, LAKE.bucket))
+    if is_there:
+        home.put("_dataset.json", b"{")
+    else:
+        home.remove(["_dataset.json"])
+    report = verify(LakeStore(home, lambda _: bucket))
+    assert [one.kind for one in report.findings] == ["dataset_unreadable" if is_there else "dataset_missing"]
+    assert report.record_count == len(true_ids(fake))
+    lost = next(iter(bucket.list_keys("")))
+    bucket.remove([lost])
+    assert lost in [one.key for one in verify(LakeStore(home, lambda _: bucket)).findings]
