@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
 from airflow_audit_provider.core.archive.object_keys import (
     DETECTION_LEDGER_FOLDER,
+    detected_windows_number,
     detection_commit_key,
     detection_commit_number,
 )
@@ -187,6 +188,21 @@ def newest_commit_key(store: Store) -> str | None:
         if numbers:
             return detection_commit_key(max(numbers))
     return None
+
+
+def orphaned_states(store: Store, listed: Iterable[str]) -> list[str]:
+    """Returns the listed states of months that no run can name any more.
+
+    A run names a state only in the commit whose number is in the key. If the newest commit has this number or a later
+    one, and does not name the state, nothing reads it.
+    """
+    key = newest_commit_key(store)
+    numbers = {one: detected_windows_number(one) for one in listed}
+    if key is None or not any(numbers.values()):
+        return []
+    newest = read_detection_commit(key, store.read(key))
+    named = {month.key for month in newest.months.values()}
+    return [one for one, number in numbers.items() if number and number <= newest.number and one not in named]
 
 
 def commits_by(

@@ -36,6 +36,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 from airflow_audit_provider.pipelines.committed import read_committed
 from airflow_audit_provider.pipelines.dataset import lake_in
+from airflow_audit_provider.pipelines.detection_ledger import orphaned_states
 from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 from airflow_audit_provider.pipelines.staging_area import HELD_BYTES, AttemptMarker
@@ -77,6 +78,8 @@ def sweep(
 ) -> SweepReport:
     """Removes staged files, incomplete files and unreferenced parts of abandoned attempts, and old log entries.
 
+    Also the states of detections that no commit can name any more.
+
     Idempotent. An attempt is abandoned if its last activity is longer ago than ``older_than``, where an entry in the
     commit log without a manifest counts as active for at least an hour. Windows with an active attempt are skipped.
     ``locks`` tells which files the store does not let go. ``verifier`` verifies the seals: of the parts that they
@@ -101,6 +104,7 @@ def sweep(
     removal = _Removal(store, now, dry_run, locks)
     removal.remove(_unfinished(store, now - older_than))
     removal.remove({key: sizes_by_key[key] for key in expired_entries(sizes_by_key, now)})
+    removal.remove({key: sizes_by_key[key] for key in orphaned_states(store, sizes_by_key)})
     sealed = SealedParts(store, verifier)
     for window in sorted({*published, *staged} - active):
         sizes = published.get(window, {})

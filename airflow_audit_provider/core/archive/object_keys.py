@@ -88,6 +88,7 @@ _DETECTION = re.compile(
     r"|delivered/\d{9,15}/[\w.-]{1,200}\.json)",
     re.ASCII,
 )
+_DETECTED_WINDOWS = re.compile(DETECTION_FOLDER + r"windows/\d{4}-\d{2}-(\d{9,15})-[0-9a-f]{16}\.json\.gz", re.ASCII)
 _SEAL_INDEX = re.compile(r"_seals/index/(\d{6,15})\.json", re.ASCII)
 _SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)", re.ASCII)
 
@@ -436,6 +437,12 @@ def detected_windows_key(month: str, number: int, sha256: str) -> str:
     The number is that of its commit, so that no later commit names a key that was removed.
     """
     return f"{DETECTION_FOLDER}windows/{month}-{number:09}-{sha256[:16]}.json.gz"
+
+
+def detected_windows_number(key: str) -> int | None:
+    """Returns the number of the commit that a state of a month was written for, None for any other key."""
+    match = _DETECTED_WINDOWS.fullmatch(key)
+    return int(match[1]) if match else None
 
 
 def alert_file_key(window: TimeWindow, sha256: str) -> str:

@@ -273,6 +273,18 @@ def test_detect_objects_stay_in_a_sweep() -> None:
     assert before <= store.objects.keys()
 
 
+def test_sweep_removes_states_that_no_commit_can_name() -> None:
+    """A sweep removes the states of killed runs whose number is committed, not those in force or a later one."""
+    store = two_windows()
+    run(store, ANY)
+    states = {key for key in store.objects if key.startswith("_detections/windows/")}
+    committed, later = (f"_detections/windows/2026-10-{number:09}-0123456789abcdef.json.gz" for number in (1, 9))
+    store.objects |= {committed: b"x", later: b"x"}
+    assert sweep(store, NOW, dry_run=True).keys == (committed,)
+    assert sweep(store, NOW).keys == (committed,)
+    assert {key for key in store.objects if key.startswith("_detections/windows/")} == {*states, later}
+
+
 def test_detect_replaced_states_are_removed() -> None:
     """Of the states that later commits replaced, at most those of the newest commit stay."""
     store = two_windows()
