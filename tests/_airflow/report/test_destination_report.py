@@ -71,7 +71,7 @@ def test_report_of_complete_dataset_says_so_first(destination: Path, capsys: pyt
     assert "A seal names the newest generation of 3 of 3 windows." in found.text
     assert "Records of verifications name the newest generation of 3 of 3 windows" in found.text
     assert "Whether a file was changed since then is not checked here." in found.text
-    assert "nor whether signatures and time stamps were checked" in found.text
+    assert "It does not state whether signatures and time stamps were checked" in found.text
     _, newest, first = found.tables["Seals, the newest first"]
     assert (newest[0], newest[4], first[0], first[4]) == ("2", "valid", "1", "valid")
     assert newest[6] == sha256((destination / "_seals/000002.json").read_bytes()).hexdigest()
