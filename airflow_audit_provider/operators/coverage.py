@@ -63,7 +63,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
     :param max_event_age: how long before ``end``, or without it before now, the newest committed record may be. If it
         is older and there is no gap to hand over, the task fails and is retried. With a gap it hands the gap over and
         logs a warning. To fail after the gaps are filled, add a second coverage task with ``reasons=("missing",)``
-        after the landing task. Omit it if the account can be quiet for so long.
+        after the land task. Omit it if the account can be quiet for so long.
 
     A gap is missing if no window of it was committed, late if it was committed less than ``late_delay`` after its end,
     and unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason
@@ -223,7 +223,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         if found is None and has_gaps:
             self.log.warning(
                 "No record of %s is committed. The gaps are handed over first. If the data may not be so old, check "
-                "max_event_age in a second task after the landing task",
+                "max_event_age in a second task after the land task",
                 span,
             )
             return
