@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -33,7 +34,7 @@ USERS = "vera:viewer,nora:"
 
 @pytest.fixture(scope="module")
 def guarded(
-    version: AirflowVersion, wheel: object, tmp_path_factory: pytest.TempPathFactory
+    version: AirflowVersion, wheel: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AirflowInstance]:
     """An API server that asks for passwords, with a dataset in its configuration."""
     environments.prepare(version, wheel)
