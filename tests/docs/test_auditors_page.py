@@ -152,9 +152,11 @@ def test_manifest_that_no_seal_names_counts_for_nothing(copy: Path) -> None:
 
 
 def test_part_that_no_sealed_manifest_names_is_listed(copy: Path) -> None:
-    """A file among the parts that a reader of the folder would read is named, and so is one directly in a partition."""
+    """A file among the parts is named, and so is one directly in a partition or in the folders of a lake."""
     part = min(copy.glob("dt=2026-10-26/*/part-0001-*"))
-    for added in (part.with_name(f"part-0009-00000-{'a' * 16}.jsonl"), part.parents[1] / "data.jsonl"):
+    in_lake = copy / "ext/cf_audit_3002/region=eu-central-1/accountId=external/eventDay=20261026/x.parquet"
+    for added in (part.with_name(f"part-0009-00000-{'a' * 16}.jsonl"), part.parents[1] / "data.jsonl", in_lake):
+        added.parent.mkdir(parents=True, exist_ok=True)
         added.write_bytes(part.read_bytes())
         answer = check(copy)
         assert answer.returncode == 0, answer.stderr
