@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import duckdb
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -43,6 +44,21 @@ def test_task_lands_in_the_lake_and_verifies(task_setup: TaskSetup, tmp_path: Pa
     assert main(["verify", str(task_setup.destination)]) == 0
     (bucket / parts[0]).unlink()
     assert main(["verify", str(task_setup.destination)]) == 1
+
+
+@pytest.mark.integration
+def test_moved_destination_verifies_and_takes_no_further_window(task_setup: TaskSetup, tmp_path: Path) -> None:
+    """After the destination is moved to another URI, verification finds its parts, and a task changes nothing."""
+    bucket, moved = tmp_path / "bucket", tmp_path / "moved"
+    arguments = {**FORM, "security_lake": LAKE | {"bucket": f"file://{bucket}"}}
+    task_setup.land(**arguments)
+    task_setup.destination.rename(moved)
+    assert main(["verify", str(moved)]) == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    for replaces in (False, True):
+        with pytest.raises(AirflowFailException, match="layout security_lake"):
+            task_setup.land(**arguments, destination=f"file://{moved}", replace=replaces)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
