@@ -1,4 +1,4 @@
-"""Installs the object-store servers the tests start, dbt and axe-core, below .cache/servers, once for each lock.
+"""Installs the servers the tests start, dbt, ClickHouse's engine and axe-core below .cache/servers, once a lock.
 
 Invariant: everything by hash, nothing built and no install script run; what cannot be installed is an error, never a
 test left out.
@@ -20,6 +20,7 @@ from tools.environment import PROJECT, digest_of, install_packages, is_fresh
 FOLDER = PROJECT / ".cache" / "servers"
 PYTHON_LOCK = PROJECT / "requirements" / "servers.txt"
 DBT_LOCK = PROJECT / "requirements" / "dbt.txt"
+CLICKHOUSE_LOCK = PROJECT / "requirements" / "clickhouse.txt"
 NPM = PROJECT / "requirements" / "npm"
 AXE = PROJECT / "requirements" / "axe"
 NPM_FILES = ("package.json", "package-lock.json")
@@ -37,6 +38,11 @@ def python_servers() -> Path:
 def dbt() -> Path:
     """Return the command of dbt, installed in an environment of its own."""
     return _python_commands(DBT_LOCK, "dbt") / "dbt"
+
+
+def clickhouse_python() -> Path:
+    """Return the Python that has ClickHouse's engine, installed in an environment of its own."""
+    return _python_commands(CLICKHOUSE_LOCK, "clickhouse") / "python"
 
 
 def _python_commands(lock: Path, name: str) -> Path:

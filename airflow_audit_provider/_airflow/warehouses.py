@@ -14,6 +14,8 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_audit_provider._airflow.connection import extra_text, get_connection
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.uris import split_uri, without_login
+from airflow_audit_provider.adapters.warehouses.clickhouse import ClickHouseWarehouse, open_clickhouse
+from airflow_audit_provider.adapters.warehouses.clickhouse_http import ClickHouseServer
 from airflow_audit_provider.adapters.warehouses.delta import DeltaWarehouse, open_delta
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
@@ -23,6 +25,8 @@ from airflow_audit_provider.adapters.warehouses.sql import SqlSession, SqlWareho
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _MEMORY_LIMIT = "memory_limit"
+# The port of ClickHouse's HTTP interface, by whether it is encrypted.
+_CLICKHOUSE_PORTS = {False: 8123, True: 8443}
 
 
 def open_sql_warehouse(conn_id: str | None, duckdb_path: str | None, table: str) -> SqlWarehouse:
@@ -200,3 +204,37 @@ def _aws_options(conn_id: str) -> dict[str, str]:
         "AWS_ALLOW_HTTP": "true" if str(endpoint).startswith("http://") else None,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def open_clickhouse_warehouse(conn_id: str, table: str) -> ClickHouseWarehouse:
+    """Returns the table on the connection's server, in the database of the table's name or of the connection."""
+    name = table_name(table)
+    connection = get_connection(conn_id, "Create it with type clickhouse or generic, or correct clickhouse_conn_id.")
+    if connection.conn_type not in {"clickhouse", "generic"}:
+        raise ConfigurationError(
+            f"Connection {conn_id!r} has the type {connection.conn_type!r}. Use one of type clickhouse, or of type "
+            "generic with host, port, login, password and schema of ClickHouse's HTTP interface."
+        )
+    host = (connection.host or "").strip()
+    if not host or "/" in host or "@" in host:
+        raise ConfigurationError(
+            f"Connection {conn_id!r} has no host, or one that is not a name. Set its host to the name of the "
+            "ClickHouse server without https://, and the extra 'secure' to true for TLS."
+        )
+    extra = {"secure": False, "verify": True, **_extra(conn_id, connection)}
+    is_secure, is_verified = _flag(conn_id, extra, "secure"), _flag(conn_id, extra, "verify")
+    scheme, port = "https" if is_secure else "http", connection.port or _CLICKHOUSE_PORTS[is_secure]
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    server = ClickHouseServer(url, connection.login or "default", connection.password or "", is_verified)
+    database = name.schema or connection.schema or "default"
+    return open_clickhouse(server, table_name(f"{database}.{name.table}"), SystemClock())
+
+
+def _flag(conn_id: str, extra: Mapping[str, Any], name: str) -> bool:
+    """Returns a switch in a connection's extra; raises ``ConfigurationError`` for anything but true and false."""
+    value = extra[name]
+    if not isinstance(value, bool):
+        raise ConfigurationError(
+            f"Connection {conn_id!r} has {value!r} as {name!r} in its extra. Write true or false, without quotes."
+        )
+    return value

@@ -18,8 +18,8 @@ from airflow_audit_provider.cli.arguments import CommandResult, Commands, add_ar
 def add_load(commands: Commands) -> None:
     """Adds the command ``load``."""
     summary = (
-        "load committed windows into DuckDB, PostgreSQL, Iceberg or Delta Lake, each exactly once, as the load "
-        "operators do"
+        "load committed windows into DuckDB, PostgreSQL, Iceberg, Delta Lake or ClickHouse, each exactly once, as the "
+        "load operators do"
     )
     parser = add_archive_command(commands, "load", _load, summary)
     _add_warehouse(parser)
@@ -60,6 +60,11 @@ def _add_warehouse(parser: argparse.ArgumentParser) -> None:
         "--delta-conn-id",
         metavar="ID",
         help="Airflow connection of the Delta table's object store, as table_conn_id of the operator",
+    )
+    parser.add_argument(
+        "--clickhouse-conn-id",
+        metavar="ID",
+        help="Airflow connection of a ClickHouse server, of type clickhouse or generic",
     )
     parser.add_argument(
         "--table",

@@ -18,6 +18,7 @@ from typing import TextIO
 from airflow_audit_provider._airflow.destinations import local_dataset_uri
 from airflow_audit_provider._airflow.observability.log_lines import load_line
 from airflow_audit_provider._airflow.warehouses import (
+    open_clickhouse_warehouse,
     open_delta_warehouse,
     open_iceberg_warehouse,
     open_sql_warehouse,
@@ -79,11 +80,14 @@ def _requested(options: argparse.Namespace) -> tuple[TimeWindow, ...] | None:
 def _warehouse(options: argparse.Namespace) -> Warehouse:
     """Returns the table that the arguments name; raises ``ConfigurationError`` unless they name one warehouse."""
     is_iceberg = bool(options.catalog_conn_id or options.warehouse)
-    if bool(options.duckdb) + bool(options.conn_id) + is_iceberg + bool(options.delta) != 1:
+    others = (options.duckdb, options.conn_id, options.delta, options.clickhouse_conn_id)
+    if sum(map(bool, others)) + is_iceberg != 1:
         raise ConfigurationError(
-            "The arguments name no warehouse, or several. Give one of --duckdb, --conn-id, --delta, and "
-            "--catalog-conn-id or --warehouse."
+            "The arguments name no warehouse, or several. Give one of --duckdb, --conn-id, --delta, "
+            "--clickhouse-conn-id, and --catalog-conn-id or --warehouse."
         )
+    if options.clickhouse_conn_id:
+        return open_clickhouse_warehouse(options.clickhouse_conn_id, _table(options))
     if options.delta:
         return open_delta_warehouse(_table(options), options.delta_conn_id, None)
     if is_iceberg:

@@ -1,4 +1,4 @@
-"""Operators that load committed windows into a warehouse: a SQL database, an Iceberg table or a Delta table.
+"""Operators that load committed windows into a warehouse: a SQL database, Iceberg, Delta or ClickHouse.
 
 They translate a task into a ``LoadSpec``, and the outcome into an XCom. Modules that only a run needs are imported
 where they are used, because DAG files import this module.
@@ -305,3 +305,48 @@ class CloudflareAuditLogsToDeltaOperator(_LoadOperator):
         from airflow_audit_provider._airflow.warehouses import open_delta_warehouse
 
         return open_delta_warehouse(self.table, self.table_conn_id, self.storage_options)
+
+
+class CloudflareAuditLogsToClickHouseOperator(_LoadOperator):
+    """Loads committed windows into ClickHouse, each exactly once; a view shows what is loaded.
+
+    Rows are in the table ``{table}_rows``, the load ledger is the table ``{table}_loads``, and ``{table}`` is a view of
+    the rows that the ledger lists. One row in the ledger shows all rows of a window and hides those that they replace.
+
+    :param destination: where the audit logs were written; of a stitched history, its root or the folder of one version.
+        (templated)
+    :param destination_conn_id: the connection of the destination's object store. (templated)
+    :param clickhouse_conn_id: a connection of type ``clickhouse`` or ``generic``: host, port, login, password, the
+        database as its schema, and optionally ``secure`` and ``verify`` in its extra. (templated)
+    :param table: ``table`` or ``database.table``; view and tables are created if they do not exist, and new columns
+        are added. (templated)
+    :param dataset: name of the destination in the table; by default its URI. (templated)
+    :param windows: ``pending``, ``events`` or ``run``, as in ``CloudflareAuditLogsToSqlOperator``.
+    :param window_start: with ``run``, as in ``CloudflareAuditLogsToObjectStorageOperator``. (templated)
+    :param window_end: with ``run``, as in the same operator. (templated)
+    :param window_length: with ``run``, as in the same operator.
+    :param timezone: with ``run``, as in the same operator.
+    :param partition_key_format: with ``run``, as in the same operator.
+
+    Returns a dict with ``loaded_count replaced_count unchanged_count record_count window_start window_end``. If a
+    requested window is not committed, the task fails and is retried; if a window is damaged, it fails without retries.
+    In both cases the other windows are loaded.
+    """
+
+    template_fields: Sequence[str] = (*_LoadOperator.template_fields, "clickhouse_conn_id")
+
+    def __init__(
+        self,
+        *,
+        clickhouse_conn_id: str = "clickhouse_default",
+        table: str = "cloudflare_audit_logs",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(table=table, **kwargs)
+        self.clickhouse_conn_id = clickhouse_conn_id
+
+    def open_warehouse(self) -> Warehouse:
+        """Returns the view and its tables on the server."""
+        from airflow_audit_provider._airflow.warehouses import open_clickhouse_warehouse
+
+        return open_clickhouse_warehouse(self.clickhouse_conn_id, self.table)

@@ -34,6 +34,8 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/adapters/storage/s3_models.py": {"botocore", "msgspec"},
     f"{PACKAGE}/adapters/signing.py": {"cryptography", "msgspec", "securesystemslib"},
     f"{PACKAGE}/adapters/timestamps.py": {"cryptography", "httpx", "rfc3161_client"},
+    f"{PACKAGE}/adapters/warehouses/clickhouse.py": {"pyarrow"},
+    f"{PACKAGE}/adapters/warehouses/clickhouse_http.py": {"httpx"},
     f"{PACKAGE}/adapters/warehouses/duckdb.py": {"duckdb", "pyarrow"},
     f"{PACKAGE}/adapters/warehouses/delta.py": {"deltalake", "pyarrow"},
     f"{PACKAGE}/adapters/warehouses/delta_files.py": {"deltalake", "pyarrow"},

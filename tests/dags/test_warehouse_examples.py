@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 import psycopg
@@ -21,6 +22,8 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
 from tests.architecture.source_files import PROJECT
+from tests.pipelines.load.clickhouse_server import LOGIN, PASSWORD, clickhouse_server
+from tests.pipelines.load.clickhouse_server import query as query_clickhouse
 from tests.pipelines.load.postgres_server import postgres_server
 
 PATIENCE_SECONDS = 900
@@ -51,6 +54,7 @@ def _environment(home: Path, base_url: str) -> dict[str, str]:
         "AUDIT_DESTINATION": f"file://{home}/landed",
         "AUDIT_DELTA_DESTINATION": f"file://{home}/landed",
         "AUDIT_DELTA_TABLE": str(home / "delta"),
+        "AUDIT_CLICKHOUSE_DESTINATION": f"file://{home}/landed",
         "AUDIT_ICEBERG_DESTINATION": f"file://{home}/iceberg-source",
         "AUDIT_ICEBERG_WAREHOUSE": str(home / "iceberg"),
         "PYTHONPATH": str(PROJECT),
@@ -62,27 +66,31 @@ def _environment(home: Path, base_url: str) -> dict[str, str]:
 @pytest.mark.nightly
 @pytest.mark.live
 def test_examples_fill_their_warehouses(tmp_path: Path) -> None:
-    """After one day's runs all four warehouses have the same ids, each once, and the queries return answers."""
+    """After one day's runs all five warehouses have the same ids, each once, and the queries return answers."""
     fake = FakeCloudflare(SystemClock().now, Settings(records_per_day=300, even_days=True))
-    with FakeServer(fake) as server, postgres_server() as postgres:
+    with FakeServer(fake) as server, postgres_server() as postgres, clickhouse_server() as clickhouse:
         environment = _environment(tmp_path, server.base_url)
         fields = {"host": postgres["host"], "port": postgres["port"], "login": postgres["user"], "schema": "postgres"}
         environment["AIRFLOW_CONN_AUDIT_POSTGRES"] = json.dumps({"conn_type": "postgres", **fields})
+        address = urlsplit(clickhouse)
+        fields = {"host": address.hostname, "port": address.port, "login": LOGIN, "password": PASSWORD}
+        environment["AIRFLOW_CONN_CLICKHOUSE_DEFAULT"] = json.dumps({"conn_type": "generic", **fields})
         _airflow(tmp_path, environment, "db", "migrate")
         _airflow(tmp_path, environment, "dags", "reserialize")
         # Not today: yesterday's window is not settled in the first minutes of a day.
         day = (SystemClock().now().date() - timedelta(days=1)).isoformat()
         printed = _airflow(tmp_path, environment, "dags", "test", "cloudflare_audit_duckdb", day)
-        for name in ("iceberg", "postgres", "delta"):
+        for name in ("iceberg", "postgres", "delta", "clickhouse"):
             _airflow(tmp_path, environment, "dags", "test", f"cloudflare_audit_{name}", day)
         query = "select id from cloudflare_audit_logs"
         with duckdb.connect(str(tmp_path / "audit.duckdb")) as database:
             in_duckdb = sorted(row[0] for row in database.execute(query).fetchall())
         with closing(psycopg.connect(**postgres)) as connection:
             in_postgres = sorted(row[0] for row in connection.execute(query).fetchall())
+        in_clickhouse = sorted(row[0] for row in query_clickhouse(clickhouse, query))
     catalog = load_catalog("default", type="sql", uri=f"sqlite:///{tmp_path}/iceberg/catalog.db")
     in_iceberg = sorted(map(str, catalog.load_table("audit.cloudflare_audit_logs").scan().to_arrow()["id"].to_pylist()))
     in_delta = sorted(map(str, DeltaTable(str(tmp_path / "delta")).to_pyarrow_table()["id"].to_pylist()))
     assert len(set(in_duckdb)) == 300
-    assert in_duckdb == in_postgres == in_iceberg == in_delta
+    assert in_duckdb == in_postgres == in_iceberg == in_delta == in_clickhouse
     assert "Who changed DNS this week?" in printed

@@ -15,9 +15,6 @@ from tests.architecture.source_files import PROJECT
 from tests.pipelines.verify.dataset import commit, record, records_in, window
 
 PAGES = PROJECT / "docs" / "warehouses"
-# DuckDB reads the same file by a macro with the name and the arguments of ClickHouse's table function.
-_S3 = "CREATE MACRO s3(url, format) AS TABLE SELECT * FROM read_parquet(url, hive_partitioning = false)"
-_TYPES = {"String": "TEXT", "DateTime64(6, 'UTC')": "TIMESTAMPTZ", "Bool": "BOOLEAN"}
 _DAY = {
     "{{ data_interval_start | ts }}": window().start.isoformat(),
     "{{ data_interval_end | ts }}": window().end.isoformat(),
@@ -34,36 +31,8 @@ def parts(tmp_path: Path) -> list[Path]:
     return [tmp_path / part.key for part in manifest.parts]
 
 
-def _clickhouse() -> dict[str, list[str]]:
-    """Returns the statements of ClickHouse's page by their first word."""
-    blocks = re.findall(r"```sql\n(.*?)```", (PAGES / "clickhouse.md").read_text(encoding="utf-8"), re.DOTALL)
-    found: dict[str, list[str]] = {}
-    for statement in filter(None, (text.strip() for block in blocks for text in block.split(";"))):
-        found.setdefault(statement.split()[0], []).append(statement)
-    return found
-
-
 def _ids(database: Any, table: str) -> list[str]:
     return [row[0] for row in database.execute(f"SELECT id FROM {table} ORDER BY id").fetchall()]
-
-
-@pytest.mark.integration
-def test_clickhouse_insert_takes_every_part_once(parts: list[Path]) -> None:
-    """The table of the page takes the rows of each part; emptied and loaded again, it has the same rows."""
-    statements = _clickhouse()
-    assert set(statements) == {"CREATE", "TRUNCATE", "INSERT", "ALTER"}
-    columns = statements["CREATE"][0].split("ENGINE")[0]
-    columns = re.sub(r"Nullable\((\w+)\)", r"\1", columns)
-    for clickhouse, own in _TYPES.items():
-        columns = columns.replace(clickhouse, own)
-    with duckdb.connect() as database:
-        database.execute(_S3)
-        database.execute(columns.replace("cloudflare_audit_logs", "cloudflare_audit_logs_day"))
-        for _ in range(2):
-            database.execute(statements["TRUNCATE"][0])
-            for part in parts:
-                database.execute(statements["INSERT"][0].replace("{url of a part}", str(part)))
-            assert _ids(database, "cloudflare_audit_logs_day") == ["late", "r0", "r1", "r2", "r3", "r4"]
 
 
 @pytest.mark.integration

@@ -322,7 +322,7 @@ class SqlWarehouse:
                 dataset,
                 *bounds,
             )
-        return _newest_entries(rows)
+        return newest_entries(rows)
 
     def window_count(self, dataset: str) -> int:
         """Returns the number of windows of a dataset in the ledger."""
@@ -427,7 +427,7 @@ def _ledger_ddl(ledger: str) -> str:
     )
 
 
-def _newest_entries(rows: Iterable[tuple[Any, ...]]) -> list[LedgerEntry]:
+def newest_entries(rows: Iterable[tuple[Any, ...]]) -> list[LedgerEntry]:
     """Returns the newest entry of each window, from rows of ``_ENTRY_COLUMNS`` in the order of their load numbers."""
     newest: dict[TimeWindow, LedgerEntry] = {}
     for start, end, *facts in rows:

@@ -1,4 +1,7 @@
-"""Fixtures: a target in each real warehouse, that is a DuckDB file, PostgreSQL by two drivers, an Iceberg table."""
+"""Fixtures: a target in each warehouse: a DuckDB file, PostgreSQL by two drivers, an Iceberg and a Delta table.
+
+ClickHouse's engine takes some 800 MB to install, so its targets are nightly.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.pipelines.load.clickhouse_server import clickhouse_server
 from tests.pipelines.load.postgres_server import postgres_server
 from tests.pipelines.load.warehouses import KINDS, LoadTarget, new_target
 
@@ -19,7 +23,19 @@ def postgres() -> Iterator[dict[str, Any]]:
         yield connection
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope="session")
+def clickhouse() -> Iterator[str]:
+    """URL of ClickHouse's engine, which runs for this session."""
+    with clickhouse_server() as url:
+        yield url
+
+
+@pytest.fixture(params=[*KINDS, pytest.param("clickhouse", marks=pytest.mark.nightly)])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> LoadTarget:
     """An empty target in each kind of warehouse."""
-    return new_target(request.param, tmp_path, lambda: request.getfixturevalue("postgres"))
+    return new_target(
+        request.param,
+        tmp_path,
+        lambda: request.getfixturevalue("postgres"),
+        lambda: request.getfixturevalue("clickhouse"),
+    )

@@ -18,6 +18,7 @@ from tests.pipelines.load.warehouses import DESTINATION, LoadTarget
 from tests.pipelines.verify.dataset import commit, record, records_in, window
 
 LOADER_COUNT = 3
+KINDS = ["duckdb", "psycopg", "iceberg", "delta", pytest.param("clickhouse", marks=pytest.mark.nightly)]
 WINDOWS = [window(0.5 * number) for number in range(8)]
 # All loaders load every second window in the test of the same windows: four prove the same as eight.
 SHARED_STEP = 2
@@ -85,7 +86,7 @@ def _committed_ids(step: int = 1) -> list[str]:
     return sorted(each.id for number, one in windows for each in records_in(one, 20, f"w{number}-"))
 
 
-@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta"], indirect=True)
+@pytest.mark.parametrize("target", KINDS, indirect=True)
 def test_backfill_by_concurrent_loaders_loses_nothing(
     target: LoadTarget, fork_server: ForkServer, landed: LocalStore, tmp_path: Path
 ) -> None:
@@ -98,7 +99,7 @@ def test_backfill_by_concurrent_loaders_loses_nothing(
         assert len({snapshot.summary["audit.window-start"] for snapshot in snapshots}) == len(snapshots) == len(WINDOWS)
 
 
-@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta"], indirect=True)
+@pytest.mark.parametrize("target", KINDS, indirect=True)
 def test_concurrent_loaders_of_the_same_windows_duplicate_nothing(
     target: LoadTarget, fork_server: ForkServer, landed: LocalStore, tmp_path: Path
 ) -> None:

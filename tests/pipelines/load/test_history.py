@@ -33,7 +33,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, list[
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta"], indirect=True)
+@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta", "clickhouse"], indirect=True)
 def test_history_loaded_twice_is_the_same(
     target: LoadTarget, history: tuple[LocalStore, list[str]], tmp_path: Path
 ) -> None:

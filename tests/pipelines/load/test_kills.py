@@ -103,7 +103,7 @@ def _run(fork_server: ForkServer, line: str, kill_after_seconds: float) -> tuple
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta"], indirect=True)
+@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta", "clickhouse"], indirect=True)
 def test_loader_killed_at_random_moments_leaves_whole_generations(
     target: LoadTarget, fork_server: ForkServer, tmp_path: Path
 ) -> None:

@@ -63,7 +63,7 @@ def _added_mebibytes(target: LoadTarget, folder: Path, memory_limit: str = "") -
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta"], indirect=True)
+@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta", "clickhouse"], indirect=True)
 def test_four_times_the_records_take_no_more_memory(target: LoadTarget, landed: dict[int, Path]) -> None:
     """A load of 200,000 records takes at most 448 MB, and at most 64 MB more than one of 50,000."""
     few, many = (_added_mebibytes(target, landed[count], "100MB") for count in (FEW, MANY))

@@ -9,7 +9,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -20,6 +20,8 @@ import psycopg2
 from pyiceberg.catalog import load_catalog
 
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.warehouses.clickhouse import open_clickhouse
+from airflow_audit_provider.adapters.warehouses.clickhouse_http import ClickHouseServer
 from airflow_audit_provider.adapters.warehouses.delta import open_delta
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
@@ -28,6 +30,7 @@ from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_n
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.port import Warehouse
 from airflow_audit_provider.pipelines.load import LoadOutcome, LoadSpec, load_committed
+from tests.pipelines.load.clickhouse_server import LOGIN, PASSWORD, query
 from tests.pipelines.load.delta_tables import delta_rows
 
 KINDS = ("duckdb", "psycopg", "psycopg2", "iceberg", "delta")
@@ -39,7 +42,8 @@ Row = tuple[Any, ...]
 class LoadTarget(NamedTuple):
     """A table in a warehouse.
 
-    ``address`` is a DuckDB file, a PostgreSQL address, an Iceberg folder, or the folder above a Delta table.
+    ``address`` is a DuckDB file, a PostgreSQL address, an Iceberg folder, the folder above a Delta table, or the URL of
+    ClickHouse.
     """
 
     kind: str
@@ -48,6 +52,9 @@ class LoadTarget(NamedTuple):
 
     def open(self, memory_limit: str | None = None) -> Warehouse:
         """Opens it as the operators do, without Airflow; the limit is DuckDB's."""
+        if self.kind == "clickhouse":
+            server = ClickHouseServer(self.address, LOGIN, PASSWORD)
+            return open_clickhouse(server, table_name(self.table), SystemClock())
         if self.kind == "delta":
             return open_delta(self.delta_uri, {}, SystemClock())
         if self.kind == "iceberg":
@@ -83,7 +90,9 @@ class LoadTarget(NamedTuple):
         return delta_rows(Path(self.delta_uri), columns)
 
     def query(self, statement: str) -> list[Row]:
-        """Runs a statement in a SQL warehouse; returns its rows."""
+        """Runs a statement in a SQL warehouse or in ClickHouse; returns its rows."""
+        if self.kind == "clickhouse":
+            return query(self.address, statement)
         with self._connection() as connection:
             cursor = connection.cursor()
             cursor.execute(statement)
@@ -125,6 +134,9 @@ class LoadTarget(NamedTuple):
             columns = ("window_start", "id")
             found = self.iceberg_table().scan(selected_fields=columns).to_arrow().select(columns).to_pylist()
             return [(row["window_start"], row["id"]) for row in found]
+        if self.kind == "clickhouse":
+            rows = self.query(f"select toUnixTimestamp(window_start), id from {self.table}")
+            return [(datetime.fromtimestamp(start, UTC), record_id) for start, record_id in rows]
         return [
             (start, str(record_id)) for start, record_id in self.query(f"select window_start, id from {self.table}")
         ]
@@ -142,6 +154,9 @@ class LoadTarget(NamedTuple):
             shutil.rmtree(self.delta_uri)
         elif self.kind == "iceberg":
             load_catalog("default", **self._catalog).drop_table(self.table)
+        elif self.kind == "clickhouse":
+            for name in (self.table, f"{self.table}_rows", f"{self.table}_loads", f"{self.table}_positions"):
+                self.query(f"drop table {name} sync")
         else:
             self.query(f"drop table {self.table}")
             self.query(f"drop table {self.table}_loads")
@@ -152,8 +167,12 @@ def _plain(value: Any) -> Any:
     return value.timestamp() if hasattr(value, "timestamp") else value
 
 
-def new_target(kind: str, folder: Path, postgres: Callable[[], dict[str, Any]]) -> LoadTarget:
-    """Returns an empty target of a kind; ``postgres`` is called only if it is needed."""
+def new_target(
+    kind: str, folder: Path, postgres: Callable[[], dict[str, Any]], clickhouse: Callable[[], str] = str
+) -> LoadTarget:
+    """Returns an empty target of a kind; ``postgres`` and ``clickhouse`` are called only if they are needed."""
+    if kind == "clickhouse":
+        return LoadTarget(kind, clickhouse(), f"default.audit_{uuid4().hex[:12]}")
     if kind == "duckdb":
         return LoadTarget(kind, str(folder / "audit.duckdb"), "audit")
     if kind == "delta":
