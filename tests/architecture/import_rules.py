@@ -38,6 +38,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/adapters/warehouses/clickhouse_http.py": {"httpx"},
     f"{PACKAGE}/adapters/warehouses/duckdb.py": {"duckdb", "pyarrow"},
     f"{PACKAGE}/adapters/warehouses/delta.py": {"deltalake", "pyarrow"},
+    f"{PACKAGE}/adapters/warehouses/delta_conditions.py": {"botocore"},
     f"{PACKAGE}/adapters/warehouses/delta_files.py": {"deltalake", "pyarrow"},
     f"{PACKAGE}/adapters/warehouses/delta_ledger.py": {"pyarrow"},
     f"{PACKAGE}/adapters/warehouses/delta_schema.py": {"deltalake", "pyarrow"},

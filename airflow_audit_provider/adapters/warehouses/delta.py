@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
+from airflow_audit_provider.adapters.warehouses.delta_conditions import check_conditional_writes
 from airflow_audit_provider.adapters.warehouses.delta_errors import delta_error_text, named_delta_errors
 from airflow_audit_provider.adapters.warehouses.delta_files import (
     FoundFile,
@@ -90,6 +91,7 @@ class DeltaWarehouse:
         from deltalake.exceptions import DeltaError
 
         self._check_empty()
+        check_conditional_writes(self._uri, self._options)
         try:
             return DeltaTable.create(
                 self._uri,
