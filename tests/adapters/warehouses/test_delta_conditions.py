@@ -78,7 +78,7 @@ def test_store_that_ignores_the_condition_is_refused(store: Store) -> None:
 
 
 def test_store_that_heeds_the_condition_is_accepted(store: Store) -> None:
-    """A second write that fails is the proof; the object is removed again, and was inside of the table's log."""
+    """A second write that fails is the proof; the object is in the folder of the table's log, and is removed again."""
     check_conditional_writes("s3://lake/a/table", _options(store))
     assert len(store.puts) == 2
     assert all(path.startswith("/lake/a/table/_delta_log/_audit_write_") for path, _ in store.puts)

@@ -153,7 +153,7 @@ def test_entry_whose_response_is_lost_is_found_in_the_ledger(target: LoadTarget,
             raise WarehouseUnavailableError("no response")
         insert(statement, content, token)
 
-    client.insert = lose  # type: ignore[method-assign]
+    client.insert = lose  # type: ignore[method-assign]  # loses the response of a request that the engine runs
     spec = LoadSpec("d", DESTINATION, now=SystemClock().now())
     with closing(warehouse):
         with pytest.raises(WarehouseUnavailableError):
@@ -177,10 +177,7 @@ def _claim(generation: int = 1) -> LoadClaim:
 def test_one_of_two_attempts_that_enter_together_is_shown(
     target: LoadTarget, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, has_tokens: bool
 ) -> None:
-    """Of two attempts that both passed the check of their claim, the server keeps the first entry; the other one fails.
-
-    Without tokens both entries are kept, and view and ledger show the rows of one of them.
-    """
+    """The server keeps the first entry of two attempts with one load number, and without tokens the view shows one."""
     first, second = (_warehouse(target)[0] for _ in range(2))
     monkeypatch.setattr(ClickHouseWarehouse, "_check_claim", lambda *_: None)
     if not has_tokens:
@@ -203,7 +200,7 @@ def test_one_of_two_attempts_that_enter_together_is_shown(
 
 
 def test_entry_that_was_deleted_is_loaded_again(target: LoadTarget, store: MemoryStore) -> None:
-    """After a row of the ledger was deleted, whose token the server remembers, the window is loaded again, once."""
+    """A window without its row in the ledger is loaded again, once, although the server remembers the row's token."""
     target.query(f"delete from {target.table}_loads where record_count = 2 settings lightweight_deletes_sync = 2")
     assert target.ids() == ["late", "r0", "r1", "r2"]
     assert len(target.load(store).loaded) == 1
