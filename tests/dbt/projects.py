@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.testing.clock import ManualClock
@@ -30,11 +31,13 @@ TABLE = "audit_trail"
 
 
 class Archive:
-    """Days of both API versions, landed in normalized Parquet and loaded into a DuckDB file."""
+    """Days of both API versions, landed in normalized Parquet and loaded into a DuckDB file, or into PostgreSQL."""
 
-    def __init__(self, folder: Path, days: int, records_per_day: int) -> None:
+    def __init__(self, folder: Path, days: int, records_per_day: int, postgres: dict[str, Any] | None = None) -> None:
         self.days = days
         self.path = folder / "audit.duckdb"
+        self.postgres = postgres
+        self.schema = "main" if postgres is None else "public"
         self.clock = ManualClock()
         self.fake: FakeCloudflare = fake_with(
             self.clock, records_per_day=records_per_day, requests_per_window=None, even_days=False
@@ -52,7 +55,12 @@ class Archive:
                     pull_spec(version, start=start, end=start + DAY, **format_), reader_of(self.fake, self.clock), store
                 )
             uri = f"s3://audit/{version}"
-            LoadTarget("duckdb", str(self.path), TABLE).load(store, uri, uri, self.clock.now())
+            self._target().load(store, uri, uri, self.clock.now())
+
+    def _target(self) -> LoadTarget:
+        if self.postgres is None:
+            return LoadTarget("duckdb", str(self.path), TABLE)
+        return LoadTarget("psycopg", " ".join(f"{name}={value}" for name, value in self.postgres.items()), TABLE)
 
     def start_of(self, number: int) -> datetime:
         """Returns the midnight at which a day begins."""
@@ -60,6 +68,9 @@ class Archive:
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """Returns the rows of a query."""
+        if self.postgres is not None:
+            with closing(psycopg.connect(**self.postgres, options="-c TimeZone=UTC")) as database:
+                return database.execute(statement.encode()).fetchall()
         with closing(duckdb.connect(str(self.path))) as connection:
             connection.execute("set timezone = 'UTC'")
             return connection.execute(statement).fetchall()
@@ -106,11 +117,10 @@ class Project:
         (folder / "packages.yml").write_text(f"packages:\n  - local: {PACKAGE}\n")
         (folder / "dbt_project.yml").write_text(
             "name: mine\nversion: '1.0'\nconfig-version: 2\nprofile: audit\n"
-            f"vars:\n  cloudflare_audit_logs:\n    audit_table: {TABLE}\n"
+            f"vars:\n  cloudflare_audit_logs:\n    audit_table: {TABLE}\n    audit_schema: {archive.schema}\n"
         )
         (folder / "profiles.yml").write_text(
-            "audit:\n  target: dev\n  outputs:\n    dev:\n      type: duckdb\n"
-            f"      path: {archive.path}\n      threads: 1\n      settings: {{TimeZone: UTC}}\n"
+            f"audit:\n  target: dev\n  outputs:\n    dev:\n      threads: 1\n{_output(archive)}"
         )
         self.run("deps")
 
@@ -127,3 +137,14 @@ class Project:
             command, cwd=self._folder, env=self._environ, capture_output=True, text=True, timeout=1800, check=False
         )
         return answer.returncode, answer.stdout + answer.stderr
+
+
+def _output(archive: Archive) -> str:
+    """Returns the lines of a dbt profile that name the database."""
+    server = archive.postgres
+    if server is None:
+        return f"      type: duckdb\n      path: {archive.path}\n      settings: {{TimeZone: UTC}}\n"
+    return (
+        f"      type: postgres\n      host: {server['host']}\n      port: {server['port']}\n"
+        f"      user: {server['user']}\n      password: none\n      dbname: {server['dbname']}\n      schema: public\n"
+    )

@@ -13,6 +13,7 @@ import yaml
 
 from airflow_audit_provider.core.windows.window import format_instant
 from tests.dbt.projects import DAY, END, GAP, PACKAGE, TABLE, VERSIONS, Archive, Project
+from tests.pipelines.load.postgres_server import postgres_server
 
 LATE_ACTOR = "late@example.com"
 
@@ -101,6 +102,25 @@ def test_tests_of_the_package_pass_on_540_days(tmp_path: Path) -> None:
     project.run("build")
     check_sessions(archive)
     assert {row[0] for row in archive.rows("select distinct api_version from audit_daily")} == set(VERSIONS)
+
+
+@pytest.mark.nightly
+def test_package_runs_on_postgresql(tmp_path: Path) -> None:
+    """On PostgreSQL the tests of the package pass, and after late records the sessions are those of the rows alone."""
+    with postgres_server() as postgres:
+        archive = Archive(tmp_path, 14, 60, postgres)
+        archive.land()
+        project = Project(tmp_path / "mine", archive)
+        text = project.run("build")
+        assert re.search(r"PASS=\d\d+ WARN=0 ERROR=0 SKIP=0", text), text[-2000:]
+        check_sessions(archive)
+        add_record(archive, archive.start_of(7), "late")
+        archive.land()
+        project.run("build")
+        check_sessions(archive)
+        incremental = archive.models()
+        project.run("run", "--full-refresh")
+        assert incremental == archive.models()
 
 
 def test_each_column_of_each_model_is_documented() -> None:
