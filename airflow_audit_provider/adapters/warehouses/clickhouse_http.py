@@ -56,11 +56,12 @@ class ClickHouseClient:
         self._url = server.url
         headers = {"X-ClickHouse-User": server.login, "X-ClickHouse-Key": server.password}
         context = trust(None, os.environ) if server.is_verified and self._url.startswith("https") else trust_nobody()
+        proxy = choose_proxy(self._url, None, getproxies())
         self._client = httpx.Client(
             headers={name: value for name, value in headers.items() if value},
             timeout=_TIMEOUT,
             verify=context if server.is_verified else False,
-            proxy=choose_proxy(self._url, None, getproxies()),
+            proxy=httpx.Proxy(proxy.url, auth=proxy.auth) if proxy else None,
             trust_env=False,
         )
 

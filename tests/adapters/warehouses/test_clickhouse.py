@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 
 from airflow_audit_provider._airflow.warehouses import open_clickhouse_warehouse
-from airflow_audit_provider.adapters.warehouses import clickhouse_http
 from airflow_audit_provider.adapters.warehouses.clickhouse_errors import refusal
 from airflow_audit_provider.adapters.warehouses.clickhouse_http import ClickHouseClient, ClickHouseServer
 from airflow_audit_provider.adapters.warehouses.clickhouse_tables import (
@@ -146,7 +147,7 @@ def _client(monkeypatch: pytest.MonkeyPatch, answer: Any) -> ClickHouseClient:
     """Returns a client whose requests go to a function."""
     real = httpx.Client
     monkeypatch.setattr(
-        clickhouse_http.httpx,
+        httpx,
         "Client",
         lambda **given: real(headers=given["headers"], transport=httpx.MockTransport(answer)),
     )
@@ -196,6 +197,33 @@ def test_request_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count == 1
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(ClickHouseServer("http://c", "l", "secret"))
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    paths: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.paths.append(self.path.split("?")[0])
+        self.send_response(200)
+        self.send_header("Content-Length", "3")
+        self.end_headers()
+        self.wfile.write(b"[1]")
+
+    def log_message(self, *_: object) -> None:
+        """Writes no line for a request."""
+
+
+def test_proxy_of_the_environment_gets_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request goes to the proxy that the environment names for its scheme."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
+        assert ClickHouseClient(ClickHouseServer("http://clickhouse.test:8123")).execute("SELECT 1") == [[1]]
+        proxy.shutdown()
+    assert _Proxy.paths == ["http://clickhouse.test:8123/"]
 
 
 @pytest.mark.parametrize(
