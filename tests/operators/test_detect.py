@@ -15,12 +15,15 @@ from airflow.providers.http.notifications.http import HttpNotifier
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
 from airflow_audit_provider.assets.audit_logs import audit_log_alert_alias, audit_log_alert_asset
+from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.operators.detect import CloudflareAuditLogsDetectOperator
 from tests.operators.alert_receivers import MailServer, WebhookServer, serving
-from tests.pipelines.detect.detecting import given
+from tests.pipelines.detect.detecting import alerts, given
 from tests.pipelines.detect.sigma_place import BACK, DELETED, HOSTILE, PURGED, SigmaPlace, action
+from tests.pipelines.pull.privacy_rules import rule
 from tests.pipelines.verify.dataset import DAY, DAY_1, PLAIN, commit, window
 
 pytestmark = pytest.mark.integration
@@ -157,13 +160,35 @@ def test_operator_dry_run_writes_nothing(place: Place) -> None:
     assert report["rules"][0]["examples"][0]["record"]["actor_email"] == HOSTILE
 
 
-@pytest.mark.parametrize("schema", ["raw", "normalized", "ocsf"])
-@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+_FORMS = [(schema, form) for schema in ("raw", "normalized", "ocsf") for form in ("jsonl", "parquet")]
+
+
+@pytest.mark.parametrize(("schema", "file_format"), [*_FORMS, ("raw", "csv"), ("normalized", "csv")])
 def test_operator_runs_on_every_landed_form(tmp_path: Path, schema: str, file_format: str) -> None:
     """The same records give the same alerts in every schema and file format."""
     place = Place(tmp_path)
     place.land(action(DAY_1, "gone", "zone_delete"), format_=part_format(file_format, None, schema))
     assert place.run()["rules"] == {DELETED: 1}
+
+
+def test_operator_sees_pseudonyms_in_place_of_what_they_replace(place: Place, tmp_path: Path) -> None:
+    """With a privacy rule, a rule on the action fires, one on an address does not, and no alert has an address."""
+    other = tmp_path / "other"
+    other.mkdir()
+    private = Place(other)
+    by_address = (place.rules / "zone_delete.yml").read_text().replace("action_type: zone_delete", "actor_email: ann@*")
+    (private.rules / "address.yml").write_text(by_address.replace(DELETED, f"{DELETED[:-1]}9"))
+    private.land(*rule().apply(ApiVersion.V1, [action(DAY_1, "gone", "zone_delete", "ann@example.com")]))
+    assert private.run()["rules"] == {DELETED: 1}
+    assert "ann@example.com" not in repr(alerts(private.store))
+
+
+def test_operator_refuses_the_root_of_a_stitched_history(place: Place) -> None:
+    """The root holds no window, so nothing runs, and the error says to give the folders of the versions."""
+    place.store.put(STITCHING_KEY, Stitching("0" * 32, (), DAY_1, None).to_bytes())
+    with pytest.raises(AirflowFailException, match="Give these folders, v1 and v2 below it"):
+        place.run()
+    assert given(place.store) == []
 
 
 def test_operator_refuses_an_unknown_level() -> None:
