@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -31,6 +32,8 @@ class Handler(BaseHTTPRequestHandler):
     session: Session
     files: str
     login: tuple[str, str]
+    # The library keeps the parameters of a statement in its one connection, so statements take turns.
+    turn = threading.Lock()
 
     def do_POST(self) -> None:
         """Runs the statement in the argument ``query`` with the body as its data, or the one in the body."""
@@ -39,7 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         if (self.headers.get("X-ClickHouse-User"), self.headers.get("X-ClickHouse-Key")) != self.login:
             return self._answer(403, b"Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)")
         try:
-            content = self._run(given, body)
+            with self.turn:
+                content = self._run(given, body)
         except Exception as error:  # noqa: BLE001 - whatever the engine raises is a response of the server
             return self._answer(500, str(error).encode())
         return self._answer(200, content)
