@@ -87,7 +87,7 @@ def test_action_is_found_in_both_versions() -> None:
     ("filters", "words"),
     [
         ({"action_typ": "x"}, "Did you mean 'action_type'"), ({"hide_user_logs": True}, "Known filters: .*action_type"),
-        ({"qqqqqq": 1}, "cannot apply"), ({"id": []}, "strings"), ({"id": " "}, "texts"), ({"id": None}, "texts"),
+        ({"qqqqqq": 1}, "cannot apply"), ({"id": []}, "strings"), ({"id": " "}, "strings"), ({"id": None}, "strings"),
         ([{}], "Give a dict"), (["token_create"], "Give a dict"), ("token_create", "Give a dict"),
     ],
 )  # fmt: skip
