@@ -171,7 +171,7 @@ def test_invalid_stored_position_is_logged(trigger_setup: TriggerSetup, capsys: 
     state.values[trigger._positions()._key] = {"floor_second": 1, "seen": "x"}
     trigger_setup.add("one")
     assert ids_of(first_payloads(trigger)[0]) == ["one"]
-    assert "no position" in capsys.readouterr().out
+    assert "not a position" in capsys.readouterr().out
 
 
 def test_shortened_lookback_is_logged_once(

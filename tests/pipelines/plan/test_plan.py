@@ -236,7 +236,7 @@ def test_second_look_and_recount_are_planned(place: Place) -> None:
     assert twice.need.request_count == 2 * once.need.request_count
 
 
-@pytest.mark.integration
+@pytest.mark.nightly
 def test_plan_of_a_large_log_takes_a_second_round_of_samples(tmp_path: Path) -> None:
     """Where a hundred times the samples are needed anyway, three times as many of them are sent."""
     place = Place(tmp_path / "audit", records_per_day=20_000)
