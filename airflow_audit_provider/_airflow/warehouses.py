@@ -216,7 +216,7 @@ def open_clickhouse_warehouse(conn_id: str, table: str) -> ClickHouseWarehouse:
             "generic with host, port, login, password and schema of ClickHouse's HTTP interface."
         )
     host = (connection.host or "").strip()
-    if not host or "/" in host or "@" in host:
+    if not host or "/" in host or "@" in host or host.count(":") == 1:
         raise ConfigurationError(
             f"Connection {conn_id!r} has no host, or one that is not a name. Set its host to the name of the "
             "ClickHouse server without https://, and the extra 'secure' to true for TLS."

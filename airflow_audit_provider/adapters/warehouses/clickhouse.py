@@ -4,7 +4,8 @@ ClickHouse has no transaction over two statements. What it writes as a whole is 
 the entry in the ledger: rows are visible in the view from the moment at which the ledger names their attempt.
 
 Invariant: an entry is inserted after all rows of its attempt, with a token of its window and load number, of which the
-server keeps the first. Rows are deleted only if their load number is taken by another attempt.
+server keeps the first. Rows are deleted only if their load number is taken by another attempt; with replicas, only if
+a later one is.
 """
 
 from __future__ import annotations
@@ -48,14 +49,13 @@ from airflow_audit_provider.exceptions import (
     AuditProviderError,
     ConfigurationError,
     WarehouseBusyError,
-    WarehouseUnavailableError,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Each INSERT makes one part, which the server merges with others later.
 _INSERT_BYTES = 16 << 20
-# Tokens that an entry is tried with. A server that crashed may remember the token of a row that it has lost.
-_MAX_TOKENS = 3
+# Tokens that an entry is tried with. A server remembers the token of an entry that a crash or a user has removed.
+_MAX_TOKENS = 20
 _PAUSE_SECONDS = 0.5
 
 
@@ -66,13 +66,16 @@ class ClickHouseWarehouse:
         self._client = client
         self._names = ClickHouseNames(name)
         self._clock = clock
+        self._has_replicas = False
 
     def prepare(self, columns: Iterable[SqlColumn]) -> None:
         """Creates tables and view, and adds new columns."""
         wanted, names = (*KEY_COLUMNS, *columns), self._names
+        self._client.require_deduplication()
         check_engines(names, self._engines())
         for statement in (create_rows(names, wanted), create_ledger(names), create_positions(names)):
             self._client.execute(statement)
+        self._has_replicas = any(engine.startswith("Replicated") for engine, _ in self._engines().values())
         rows, ledger, _ = names.tables()
         check_ledger(names, self._columns(ledger))
         for column in missing_columns(names.rows, wanted, self._columns(rows)):
@@ -174,7 +177,7 @@ class ClickHouseWarehouse:
             rows.discard()
             raise
         self._enter(claim, rows)
-        rows.delete_replaced()
+        rows.delete_replaced(claim.entry.load_number - self._has_replicas)
 
     def _check_claim(self, claim: LoadClaim) -> None:
         """Raises ``WarehouseBusyError`` unless the ledger has the load before the claim's."""
@@ -189,7 +192,8 @@ class ClickHouseWarehouse:
         """Inserts the entry; raises ``WarehouseBusyError`` if another attempt has the load number.
 
         After an error the ledger shows whether the entry is there. If nobody has the load number, the request may still
-        run, so the rows stay: the view does not show them without an entry.
+        run, so the rows stay: the view does not show them without an entry. They also stay if the table has replicas:
+        two servers can show the entries of two attempts until one has the other's, so each attempt must be whole.
         """
         for number in range(_MAX_TOKENS):
             error = self._insert_entry(claim, rows.load_id, number)
@@ -200,7 +204,8 @@ class ClickHouseWarehouse:
             if winner == rows.load_id:
                 return
             if winner is not None:
-                rows.discard()
+                if not self._has_replicas:
+                    rows.discard()
                 raise _lost_race(claim)
             if error is not None:
                 raise error
@@ -220,7 +225,7 @@ class ClickHouseWarehouse:
         token = f"{claim.dataset}|{start}|{end}|{entry.load_number}|{number}"
         try:
             self._insert_row(self._names.ledger, row, token)
-        except WarehouseUnavailableError as error:
+        except AuditProviderError as error:
             return error
         return None
 
@@ -294,10 +299,10 @@ class ClickHouseRows:
                     **_key(self._claim),
                 )
 
-    def delete_replaced(self) -> None:
-        """Deletes the rows that this attempt has replaced, and those of attempts that did not end."""
+    def delete_replaced(self, load_number: int) -> None:
+        """Deletes the rows of other attempts up to a load number: replaced ones, and those that did not end."""
         condition = f"{WINDOW_ROWS} AND load_id != {{load_id:String}} AND load_number <= {{load_number:Int64}}"
-        known = {"load_id": self.load_id, "load_number": self._claim.entry.load_number, **_key(self._claim)}
+        known = {"load_id": self.load_id, "load_number": load_number, **_key(self._claim)}
         ((count,),) = self._client.execute(f"SELECT count() FROM {self._names.rows} WHERE {condition}", **known)  # noqa: S608 - name checked by table_name
         if count:
             self._client.execute(f"DELETE FROM {self._names.rows} WHERE {condition}", **known)  # noqa: S608 - name checked by table_name

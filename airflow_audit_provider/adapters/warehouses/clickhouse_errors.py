@@ -16,10 +16,13 @@ _NO_RIGHTS = frozenset({164, 497})
 _NO_DATABASE = 81
 # UNKNOWN_TABLE: a table that was there when the load began.
 _NO_TABLE = 60
-# TIMEOUT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, SOCKET_TIMEOUT, NETWORK_ERROR, ABORTED,
-# MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, TOO_MANY_PARTS, UNKNOWN_STATUS_OF_INSERT,
-# ALL_CONNECTION_TRIES_FAILED, UNFINISHED, QUERY_WAS_CANCELLED, KEEPER_EXCEPTION.
-_UNAVAILABLE = frozenset({159, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 319, 341, 394, 999})
+# TIMEOUT_EXCEEDED, CANNOT_ALLOCATE_MEMORY, TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, SOCKET_TIMEOUT,
+# NETWORK_ERROR, ABORTED, MEMORY_LIMIT_EXCEEDED, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, TOO_MANY_PARTS,
+# ALL_CONNECTION_TRIES_FAILED, UNKNOWN_STATUS_OF_INSERT, UNFINISHED, QUERY_WAS_CANCELLED, KEEPER_EXCEPTION.
+_UNAVAILABLE = frozenset({159, 173, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 319, 341, 394, 999})
+# TOO_FEW_LIVE_REPLICAS, UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE, REPLICA_IS_NOT_IN_QUORUM, CANNOT_SCHEDULE_TASK,
+# SERVER_OVERLOADED.
+_OVERLOADED = frozenset({285, 286, 289, 439, 745})
 _CODE = re.compile(r"Code: (\d+)")
 _LONGEST_TEXT = 500
 _SERVER_FAULT = 500
@@ -46,14 +49,14 @@ def refusal(url: str, status: int, code_text: str, text: str) -> AuditProviderEr
     if code in _NO_RIGHTS:
         return ConfigurationError(
             f"The login of the connection may not run a statement of the load on {url} ({shown}). Grant it SELECT, "
-            "INSERT, ALTER DELETE, ALTER ADD COLUMN, CREATE TABLE and CREATE VIEW on the database."
+            "INSERT, ALTER DELETE, ALTER ADD COLUMN, CREATE TABLE, CREATE VIEW and DROP VIEW on the database."
         )
     if code == _NO_DATABASE:
         return ConfigurationError(
             f"The database of the table does not exist on {url} ({shown}). Create it with CREATE DATABASE, or correct "
             "table or the schema of the connection."
         )
-    if code in _UNAVAILABLE or code == _NO_TABLE or (code == 0 and status >= _SERVER_FAULT):
+    if code in _UNAVAILABLE | _OVERLOADED | {_NO_TABLE} or (code == 0 and status >= _SERVER_FAULT):
         return WarehouseUnavailableError(
             f"ClickHouse at {url} could not run a statement of the load ({shown}). The window that was being loaded is "
             "loaded as a whole or not at all. Check the server's memory, disk space and load; then run the task again."

@@ -49,7 +49,13 @@ _POSITION_COLUMNS = {
 }
 # How many inserts a table of one server remembers the tokens of; for replicated tables it is a setting of the server.
 _WINDOW_SETTING = "non_replicated_deduplication_window"
+_REPLICATED_SETTING = "replicated_deduplication_window"
 _REMEMBERED = 10_000
+# Without them, a server that loses its power can lose rows that it has acknowledged, and keep the entry.
+_DURABLE = "fsync_after_insert = 1, fsync_part_directory = 1"
+# Other engines of the family, such as ReplacingMergeTree, delete rows when they merge parts.
+_ENGINE = re.compile(r"(Replicated|Shared)?MergeTree")
+_POSITIONS_ENGINE = re.compile(r"(Replicated|Shared)?(Replacing)?MergeTree")
 _WRAPPED = re.compile(r"(?:LowCardinality|Nullable)\((.*)\)")
 WINDOW = " AND ".join(
     ["dataset = {dataset:String}"]
@@ -83,7 +89,7 @@ def create_rows(names: ClickHouseNames, columns: Iterable[SqlColumn]) -> str:
     definitions = {column.name: _definition(column) for column in columns} | ATTEMPT_COLUMNS
     return (
         f"CREATE TABLE IF NOT EXISTS {names.rows} ({_listed(definitions)}) ENGINE = MergeTree "
-        f"PARTITION BY toYYYYMM(event_time) ORDER BY (event_time, id) SETTINGS {_WINDOW_SETTING} = 100"
+        f"PARTITION BY toYYYYMM(event_time) ORDER BY (event_time, id) SETTINGS {_WINDOW_SETTING} = 100, {_DURABLE}"
     )
 
 
@@ -92,7 +98,7 @@ def create_ledger(names: ClickHouseNames) -> str:
     return (
         f"CREATE TABLE IF NOT EXISTS {names.ledger} ({_listed(LEDGER_COLUMNS)}) ENGINE = MergeTree "
         "ORDER BY (dataset, window_start, window_end, load_number) "
-        f"SETTINGS {_WINDOW_SETTING} = {_REMEMBERED}"
+        f"SETTINGS {_WINDOW_SETTING} = {_REMEMBERED}, {_DURABLE}"
     )
 
 
@@ -172,24 +178,30 @@ def check_engines(names: ClickHouseNames, engines: Mapping[str, tuple[str, str]]
             f"The object {names.view} is a table with the engine {view[0]}, not the view that a load creates, so "
             "nothing can be loaded into it. Give the name of a new table."
         )
-    rows, ledger, _ = names.tables()
+    rows, ledger, positions = names.tables()
     for table in names.tables():
         engine = engines.get(table, ("MergeTree", ""))[0]
-        if not engine.endswith("MergeTree"):
+        if not (_POSITIONS_ENGINE if table == positions else _ENGINE).fullmatch(engine):
             raise ConfigurationError(
                 f"The object {table} has the engine {engine} instead of MergeTree. Drop it, or give the name of a new "
                 "table."
             )
-    engine, settings = engines.get(ledger, ("", ""))
-    if engine == "MergeTree" and not re.search(rf"\b{_WINDOW_SETTING} = [1-9]", settings):
-        raise ConfigurationError(
-            f"The load ledger {names.ledger} does not have the setting {_WINDOW_SETTING}, so two loaders could enter "
-            f"the same load. Run: ALTER TABLE {names.ledger} MODIFY SETTING {_WINDOW_SETTING} = {_REMEMBERED}."
-        )
+    _check_tokens(names, *engines.get(ledger, ("", "")))
     if ledger in engines and rows not in engines:
         raise ConfigurationError(
             f"The load ledger {names.ledger} exists, but the table {names.rows} does not. Restore the table, or drop "
             "the load ledger too, so that everything is loaded again."
+        )
+
+
+def _check_tokens(names: ClickHouseNames, engine: str, settings: str) -> None:
+    """Raises ``ConfigurationError`` for a ledger that remembers no tokens; a replicated one does by default."""
+    setting = _WINDOW_SETTING if engine == "MergeTree" else _REPLICATED_SETTING
+    found = re.search(rf"\b{setting} = (\d+)", settings)
+    if int(found[1]) == 0 if found else engine == "MergeTree":
+        raise ConfigurationError(
+            f"The load ledger {names.ledger} does not have the setting {setting}, so two loaders could enter "
+            f"the same load. Run: ALTER TABLE {names.ledger} MODIFY SETTING {setting} = {_REMEMBERED}."
         )
 
 

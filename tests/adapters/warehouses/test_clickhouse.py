@@ -76,6 +76,11 @@ def test_new_column_and_own_types_are_accepted() -> None:
     [
         ({"audit": ("MergeTree", "")}, "not the view"),
         ({"audit_rows": ("Memory", "")}, "instead of MergeTree"),
+        ({"audit_rows": ("ReplacingMergeTree", "")}, "instead of MergeTree"),
+        (
+            {"audit_loads": ("ReplicatedMergeTree", "… SETTINGS replicated_deduplication_window = 0")},
+            "setting replicated_deduplication_window",
+        ),
         ({"audit_rows": ("MergeTree", ""), "audit_loads": ("MergeTree", "MergeTree")}, "two loaders"),
         ({"audit_loads": ("MergeTree", REMEMBERS)}, "Restore the table"),
         (
@@ -97,6 +102,7 @@ def test_objects_of_a_load_are_accepted() -> None:
         NAMES, {"audit": ("View", ""), "audit_rows": ("MergeTree", ""), "audit_loads": ("MergeTree", REMEMBERS)}
     )
     check_engines(NAMES, {"audit_rows": ("SharedMergeTree", ""), "audit_loads": ("SharedMergeTree", "")})
+    check_engines(NAMES, {"audit_positions": ("SharedReplacingMergeTree", "")})
     assert "non_replicated_deduplication_window = 10000" in create_ledger(NAMES)
     with pytest.raises(ConfigurationError, match="no column destination"):
         check_ledger(
@@ -132,6 +138,7 @@ def test_view_shows_attempts_of_the_newest_entries_alone() -> None:
         (404, "60", WarehouseUnavailableError),
         (500, "241", WarehouseUnavailableError),
         (500, "252", WarehouseUnavailableError),
+        (500, "745", WarehouseUnavailableError),
         (400, "62", ConfigurationError),
         (502, "", WarehouseUnavailableError),
         (404, "", ConfigurationError),
@@ -149,7 +156,7 @@ def _client(monkeypatch: pytest.MonkeyPatch, answer: Any) -> ClickHouseClient:
     monkeypatch.setattr(
         httpx,
         "Client",
-        lambda **given: real(headers=given["headers"], transport=httpx.MockTransport(answer)),
+        lambda **given: real(auth=given["auth"], transport=httpx.MockTransport(answer)),
     )
     return ClickHouseClient(ClickHouseServer("http://clickhouse:8123", "loader", "secret"))
 
@@ -166,7 +173,7 @@ def test_insert_is_synchronous_and_has_its_token(monkeypatch: pytest.MonkeyPatch
     settings = seen[0].url.params
     assert (settings["async_insert"], settings["insert_deduplicate"]) == ("0", "1")
     assert settings["insert_deduplication_token"] == "token"
-    assert (seen[0].content, seen[0].headers["X-ClickHouse-Key"]) == (b"{}", "secret")
+    assert (seen[0].content, seen[0].headers["Authorization"]) == (b"{}", "Basic bG9hZGVyOnNlY3JldA==")
     assert "secret" not in str(seen[0].url)
 
 
@@ -201,14 +208,15 @@ def test_request_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class _Proxy(BaseHTTPRequestHandler):
     paths: ClassVar[list[str]] = []
+    content = b"[1]"
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.paths.append(self.path.split("?")[0])
         self.send_response(200)
-        self.send_header("Content-Length", "3")
+        self.send_header("Content-Length", str(len(self.content)))
         self.end_headers()
-        self.wfile.write(b"[1]")
+        self.wfile.write(self.content)
 
     def log_message(self, *_: object) -> None:
         """Writes no line for a request."""
@@ -226,10 +234,45 @@ def test_proxy_of_the_environment_gets_the_request(monkeypatch: pytest.MonkeyPat
     assert _Proxy.paths == ["http://clickhouse.test:8123/"]
 
 
+class _Page(_Proxy):
+    content = b"<html>welcome</html>"
+
+
+def _answers(kind: type[_Proxy], password: str) -> list[list[Any]]:
+    """Returns the rows of a statement that a server of a kind answers."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = ClickHouseClient(ClickHouseServer(f"http://127.0.0.1:{server.server_port}", "l", password))
+        try:
+            return client.execute("SELECT 1")
+        finally:
+            client.close()
+            server.shutdown()
+
+
+@pytest.mark.parametrize("password", ["tiger\n", " tiger ", "tigér", "ti\0ger"])
+def test_password_may_have_any_character(password: str) -> None:
+    """A password that no header can have, such as one with a line's end, reaches the server and is in no error."""
+    assert _answers(_Proxy, password) == [[1]]
+
+
+def test_page_instead_of_rows_is_a_named_error() -> None:
+    """A server that answers with a page and the status of a success is a configuration error."""
+    with pytest.raises(ConfigurationError, match="does not answer as ClickHouse"):
+        _answers(_Page, "")
+
+
+def test_host_that_no_name_can_be_is_a_named_error() -> None:
+    """A host with an empty label is named in an error, as one that does not respond."""
+    with pytest.raises(WarehouseUnavailableError, match="did not respond"):
+        ClickHouseClient(ClickHouseServer("http://a..b:8123")).execute("SELECT 1")
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
         ({"conn_type": "postgres", "host": "c"}, "type 'postgres'"),
+        ({"conn_type": "generic", "host": "c:8443"}, "no host"),
         ({"conn_type": "generic"}, "no host"),
         ({"conn_type": "generic", "host": "https://c"}, "no host"),
         ({"conn_type": "clickhouse", "host": "c", "extra": {"secure": "false"}}, "without quotes"),

@@ -4,6 +4,9 @@
 engine as a library: parser, tables, parts and deduplication are ClickHouse's own. This file is ours: it reads the
 request, gives the statement with its settings and parameters to the engine, and writes the response.
 
+What it does not show: two statements that run at the same time, users and rights, and settings of statements other than
+SELECT and INSERT.
+
 Invariant: the bridge keeps no state but the engine's folder, so a killed and restarted bridge is a restarted server.
 """
 
@@ -13,6 +16,7 @@ import re
 import sys
 import tempfile
 import threading
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -21,7 +25,6 @@ from chdb.session import Session
 
 # Arguments of the HTTP interface itself, not settings of a statement.
 _OF_INTERFACE = {"query", "default_format", "wait_end_of_query"}
-_UNESCAPED = {"t": "\t", "n": "\n", "r": "\r", "0": "\0", "\\": "\\"}
 _CODE = re.compile(r"Code: (\d+)")
 
 
@@ -31,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     session: Session
     files: str
-    login: tuple[str, str]
+    login: str
     # The library keeps the parameters of a statement in its one connection, so statements take turns.
     turn = threading.Lock()
 
@@ -39,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
         """Runs the statement in the argument ``query`` with the body as its data, or the one in the body."""
         given = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        if (self.headers.get("X-ClickHouse-User"), self.headers.get("X-ClickHouse-Key")) != self.login:
+        if self.headers.get("Authorization") != self.login:
             return self._answer(403, b"Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)")
         try:
             with self.turn:
@@ -51,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
     def _run(self, given: dict[str, str], body: bytes) -> bytes:
         settings = {name: value for name, value in given.items() if name not in _OF_INTERFACE}
         names = [name for name in settings if name.startswith("param_")]
-        parameters = {name.removeprefix("param_"): _unescaped(settings.pop(name)) for name in names}
+        parameters = {name.removeprefix("param_"): settings.pop(name) for name in names}
         listed = ", ".join(f"{name} = {_quoted(value)}" for name, value in settings.items())
         if "query" not in given:
             statement = body.decode()
@@ -79,10 +82,6 @@ class Handler(BaseHTTPRequestHandler):
         """Writes no line for a request."""
 
 
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", lambda match: _UNESCAPED[match[1]], text, flags=re.DOTALL)
-
-
 def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
@@ -90,6 +89,6 @@ def _quoted(text: str) -> str:
 if __name__ == "__main__":
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     (folder / "files").mkdir(parents=True, exist_ok=True)
-    Handler.login = sys.argv[3], sys.argv[4]
+    Handler.login = f"Basic {b64encode(f'{sys.argv[3]}:{sys.argv[4]}'.encode()).decode()}"
     Handler.session, Handler.files = Session(str(folder / "data")), str(folder / "files")
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()

@@ -17,7 +17,7 @@ import httpx
 from tests.adapters.storage.serving import free_port, served
 from tools.servers import clickhouse_python
 
-LOGIN, PASSWORD = "loader", "correct horse"
+LOGIN, PASSWORD = "loader", "correct hörse\n"
 BRIDGE = Path(__file__).with_name("clickhouse_bridge.py")
 
 
@@ -39,8 +39,7 @@ def clickhouse_at(folder: Path) -> Iterator[str]:
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     """Runs a statement; returns its rows as plain values of JSON."""
-    headers = {"X-ClickHouse-User": LOGIN, "X-ClickHouse-Key": PASSWORD}
     parameters = {"default_format": "JSONCompactEachRow", "output_format_json_quote_64bit_integers": "0"}
-    response = httpx.post(url, params=parameters, content=statement, headers=headers, timeout=300)
+    response = httpx.post(url, params=parameters, content=statement, auth=(LOGIN, PASSWORD), timeout=300)
     assert response.status_code == 200, response.text
     return [tuple(json.loads(line)) for line in response.text.splitlines()]

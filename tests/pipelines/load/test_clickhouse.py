@@ -5,6 +5,7 @@ The engine is ClickHouse's own, behind a bridge to HTTP; see ``clickhouse_server
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -36,7 +37,7 @@ from airflow_audit_provider.formats.warehouse_rows import arrow_rows, table_colu
 from airflow_audit_provider.pipelines.load import LoadOutcome, LoadSpec, load_committed
 from airflow_audit_provider.testing.clock import ManualClock
 from tests.adapters.storage.serving import free_port
-from tests.pipelines.load.clickhouse_server import BRIDGE, LOGIN, PASSWORD
+from tests.pipelines.load.clickhouse_server import BRIDGE, LOGIN, PASSWORD, clickhouse_at
 from tests.pipelines.load.warehouses import DESTINATION, LoadTarget, new_target
 from tests.pipelines.verify.dataset import DAY_1, commit, record, records_in, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
@@ -199,12 +200,79 @@ def test_one_of_two_attempts_that_enter_together_is_shown(
     assert len(entries) == (3 if has_tokens else 4) - 1
 
 
+def test_entry_of_another_server_shows_whole_rows(target: LoadTarget, store: MemoryStore) -> None:
+    """With replicas, an older entry with the same load number that arrives late shows all rows of its attempt."""
+    (early, client), (late, _) = (_warehouse(target) for _ in range(2))
+    early._has_replicas = late._has_replicas = True
+    with closing(early), closing(late):
+        rows = early.replacing(_claim()).__enter__()
+        rows.add(arrow_rows(ApiVersion.V1, records_in(window(3), 2, "a"), _claim()))
+        assert rows.count() == 2
+        with late.replacing(_claim()) as newer:
+            newer.add(arrow_rows(ApiVersion.V1, records_in(window(3), 2, "b"), _claim()))
+        assert target.ids() == sorted([*IDS, "b0", "b1"])
+        entry = f"{_claim().window.start:%F %T}", f"{_claim().window.end:%F %T}", rows.load_id
+        statement = (
+            f"INSERT INTO {target.table}_loads (dataset, window_start, window_end, load_number, load_id, loaded_at)"
+        )
+        client.insert(
+            f"{statement} FORMAT JSONCompactEachRow", json.dumps(["d", *entry[:2], 1, entry[2], 0]).encode(), "x"
+        )
+    assert target.ids() == sorted([*IDS, "a0", "a1"])
+
+
+def test_profile_that_switches_tokens_off_is_overruled(tmp_path: Path) -> None:
+    """The tokens count although the user's settings switch deduplication off."""
+    with clickhouse_at(tmp_path) as url:
+        target, store = LoadTarget("clickhouse", url, "default.audit"), MemoryStore()
+        target.query("set deduplicate_insert = 'disable', insert_deduplicate = 0")
+        two_days(store)
+        target.load(store)
+        first = target.query(f"select count() from {target.table}_loads")
+        warehouse, client = _warehouse(target)
+        with closing(warehouse):
+            warehouse.prepare(table_columns())
+            for number in range(2):
+                content = json.dumps({"dataset": "other", "load_id": str(number)}).encode()
+                client.insert(
+                    f"INSERT INTO {target.table}_loads (dataset, load_id) FORMAT JSONEachRow", content, "same"
+                )
+        assert target.query(f"select count() from {target.table}_loads") == [(first[0][0] + 1,)]
+
+
+def test_rows_and_entry_are_on_disk_before_they_are_acknowledged(target: LoadTarget, store: MemoryStore) -> None:
+    """Each insert of rows and each entry synchronizes its files and their folder."""
+
+    def synced() -> dict[str, int]:
+        return dict(target.query("select event, value from system.events where event in ('FileSync', 'DirectorySync')"))
+
+    warehouse, client = _warehouse(target)
+    with closing(warehouse):
+        for table, row in (("rows", {"id": "x"}), ("loads", {"dataset": "other"})):
+            before = synced()
+            content = json.dumps(row).encode()
+            client.insert(f"INSERT INTO {target.table}_{table} ({next(iter(row))}) FORMAT JSONEachRow", content, table)
+            after = synced()
+            assert all(after[event] > before[event] for event in ("FileSync", "DirectorySync"))
+
+
+def test_dataset_of_any_text_is_loaded_once(target: LoadTarget, store: MemoryStore) -> None:
+    """A dataset with quotes, control characters, backslashes or the syntax of a parameter is found in the ledger."""
+    for count, dataset in enumerate(
+        ["d'x\"`;--", "a\tb\nc\\n\\", "é☃\U0001f600", "a\0b", "{x:String}", "\\N", "a\rb"], 2
+    ):
+        assert len(target.load(store, dataset).loaded) == 3
+        assert target.load(store, dataset).unchanged_count == 3
+        assert len(target.ids()) == count * len(IDS)
+
+
 def test_entry_that_was_deleted_is_loaded_again(target: LoadTarget, store: MemoryStore) -> None:
-    """A window without its row in the ledger is loaded again, once, although the server remembers the row's token."""
-    target.query(f"delete from {target.table}_loads where record_count = 2 settings lightweight_deletes_sync = 2")
-    assert target.ids() == ["late", "r0", "r1", "r2"]
-    assert len(target.load(store).loaded) == 1
-    assert target.ids() == IDS == _stored_ids(target)
+    """A window without its row in the ledger is loaded again, each time, although the server remembers the tokens."""
+    for _ in range(4):
+        target.query(f"delete from {target.table}_loads where record_count = 2 settings lightweight_deletes_sync = 2")
+        assert target.ids() == ["late", "r0", "r1", "r2"]
+        assert len(target.load(store).loaded) == 1
+        assert target.ids() == IDS == _stored_ids(target)
 
 
 def test_replaced_rows_and_those_of_killed_loads_are_deleted(target: LoadTarget, store: MemoryStore) -> None:
