@@ -6,7 +6,7 @@ Invariant: an object is written twice under a name of its own with ``If-None-Mat
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +30,11 @@ def check_conditional_writes(uri: str, options: Mapping[str, str]) -> None:
     with the extra ``s3``. An error of the first write is left to deltalake, which names it.
     """
     parts = urlsplit(uri)
-    given = {name.upper(): value for name, value in {**os.environ, **options}.items()}
+    # As deltalake reads them: an option under any of its names before the variables, of which it reads AWS_ ones alone.
+    given = (
+        {name.upper(): value for name, value in options.items()},
+        {name: value for name, value in os.environ.items() if name.startswith("AWS_")},
+    )
     endpoint = _first(given, _ENDPOINT)
     if parts.scheme not in {"s3", "s3a"} or endpoint is None or find_spec("botocore") is None:
         return
@@ -56,11 +60,11 @@ def check_conditional_writes(uri: str, options: Mapping[str, str]) -> None:
     )
 
 
-def _first(given: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    return next((given[name] for name in names if given.get(name)), None)
+def _first(given: Sequence[Mapping[str, str]], names: tuple[str, ...]) -> str | None:
+    return next((known[name] for known in given for name in names if known.get(name)), None)
 
 
-def _client(endpoint: str, given: Mapping[str, str]) -> Any:
+def _client(endpoint: str, given: Sequence[Mapping[str, str]]) -> Any:
     """Returns a client of the store that sends each request once and names the bucket in the path."""
     from botocore.config import Config
     from botocore.session import get_session

@@ -92,6 +92,25 @@ def test_refused_write_is_left_to_deltalake(store: Store) -> None:
     assert len(store.puts) == 1
 
 
+def test_option_takes_precedence_over_the_environment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store of the option is checked under each of its names, whatever the environment names."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "ENDPOINT"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    options = _options(store)
+    options["endpoint"] = options.pop("AWS_ENDPOINT_URL")
+    check_conditional_writes("s3://lake/a/table", options)
+    assert len(store.puts) == 2
+
+
+def test_variable_that_deltalake_does_not_read_is_no_endpoint(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of another program, such as ENDPOINT, names no store."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ENDPOINT", f"http://127.0.0.1:{store.server_port}")
+    check_conditional_writes("s3://lake/a/table", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+    assert store.puts == []
+
+
 @pytest.mark.parametrize("uri", ["/tmp/table", "gs://lake/table", "s3://lake/table"])
 def test_other_stores_are_not_written_to(uri: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A local folder, another store and AWS S3 without an endpoint get no request."""
