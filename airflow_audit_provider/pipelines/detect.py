@@ -12,7 +12,7 @@ a run is killed and however many runs there are at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -44,6 +44,7 @@ from airflow_audit_provider.pipelines.alert_delivery import undelivered
 from airflow_audit_provider.pipelines.committed import read_sha256
 from airflow_audit_provider.pipelines.detection_ledger import CommitContent, DetectionLedger
 from airflow_audit_provider.pipelines.pending_windows import Pending, PendingWindows
+from airflow_audit_provider.pipelines.rule_history import generation_of
 from airflow_audit_provider.pipelines.rule_runs import RuleEngine, RuleRun, WindowRun
 from airflow_audit_provider.pipelines.side_by_side import each
 
@@ -136,7 +137,8 @@ class _Detection:
         self._before = ledger.newest
         self._reach = RuleReach(frozenset(map(rule_key, spec.rules)), spec.back_to_at)
         self._due = self._reach.due(self._before)
-        self._runs = RuleRun(store, {rule_key(rule): rule for rule in spec.rules}, engine)
+        self._runs = RuleRun(store, {rule_key(rule): rule for rule in spec.rules}, engine, self._known)
+        self._pending: Collection[TimeWindow] = ()
         self._errors: list[VerificationError] = []
         self._held: dict[TimeWindow, frozenset[str]] = {}
         self._not_again: list[TimeWindow] = []
@@ -148,6 +150,7 @@ class _Detection:
         pending = PendingWindows("", "", self._store, self._ledger, self._plan).find(self._spec.now)
         self._errors += pending.plan.errors
         self._is_complete = not self._errors
+        self._pending = {load.window for load in pending.plan.loads}
         noted, work = self._divide(self._work(pending))
         if self._before is None:
             # Before any rule runs: what a first run that is killed has not noted would be run by the next one.
@@ -234,10 +237,19 @@ class _Detection:
         if done:
             yield done
 
+    def _known(self, time_range: TimeWindow) -> dict[TimeWindow, int]:
+        """Returns the windows of the ledger in a range with their generations; not those that have a new manifest.
+
+        A window that was landed anew has a lower generation than the ledger knows.
+        """
+        known = self._ledger.windows(time_range)
+        return {window: one.generation for window, one in known.items() if window not in self._pending}
+
     def _note_held(self, run: WindowRun) -> None:
         """Keeps the error of a window at which held rules look back, unless a newer generation has replaced it."""
         for unread in run.held.values():
-            if _newest(self._store, unread.window) == unread.manifest_key:
+            newest = _newest(self._store, unread.window)
+            if generation_of(newest) <= generation_of(unread.manifest_key):
                 self._errors.append(unread.error)
                 self._held[run.state.window] = frozenset(run.held)
                 return

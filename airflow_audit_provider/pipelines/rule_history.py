@@ -9,7 +9,7 @@
 Windows are judged in the order of time, so that each part is read once in a run.
 
 Invariant: no record is kept that is longer than the span before the judged window, or that no filter accepts. No rule
-judges a window that looks back at one that cannot be read.
+judges a window that looks back at one that cannot be read, or that the ledger knows and the destination has lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
-from airflow_audit_provider.core.archive.object_keys import newest_manifests
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests, read_manifest_key
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.detections import Rule, rule_key
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, TimeWindow, to_ns
@@ -32,6 +32,8 @@ from airflow_audit_provider.pipelines.neighbourhood import list_around
 from airflow_audit_provider.pipelines.side_by_side import read_each
 
 Match = tuple[Rule, AuditRecord]
+# Returns the windows that rules have run on and that overlap a range, each with its generation.
+KnownWindows = Callable[[TimeWindow], Mapping[TimeWindow, int]]
 # Parts that are read at the same time: a read of a small object from S3 takes some 30 ms.
 _MOST_READ = 16
 _MOST_BYTES = 32 << 20
@@ -64,10 +66,16 @@ class Unread(NamedTuple):
 
 
 class RuleHistory:
-    """The records that some rules look at, up to the window that is judged; ``rules`` all have a span."""
+    """The records that some rules look at, up to the window that is judged; ``rules`` all have a span.
 
-    def __init__(self, store: Store, rules: Sequence[Rule], runner: HistoryRunner) -> None:
+    ``known`` returns the windows that the destination has to have, None if that is not known.
+    """
+
+    def __init__(
+        self, store: Store, rules: Sequence[Rule], runner: HistoryRunner, known: KnownWindows | None = None
+    ) -> None:
         self.rules = tuple(rules)
+        self._known = known
         self._store = store
         self._runner = runner
         self._span = max((rule.needs_history for rule in rules), default=timedelta())
@@ -124,6 +132,7 @@ class RuleHistory:
         """Reads the windows of a range that were not read, or have a newer generation since."""
         newest = newest_manifests(list_around(self._store, time_range).manifest_keys)
         within = {window: key for window, key in newest.items() if window.overlaps(time_range)}
+        within |= self._lost(time_range, within)
         unread = [window for window in sorted(within) if self._keys.get(window) != within[window]]
         contents = read_each(self._store, [within[window] for window in unread])
         for some in _side_by_side(self._parts(zip(unread, contents, strict=True))):
@@ -131,6 +140,15 @@ class RuleHistory:
             for (manifest, part), content in zip(some, read, strict=True):
                 self._take(manifest, part, content)
         self._keys.update((window, within[window]) for window in unread)
+
+    def _lost(self, time_range: TimeWindow, listed: Mapping[TimeWindow, str]) -> dict[TimeWindow, str]:
+        """Returns the windows whose known generation the destination has lost, each with the key of its manifest."""
+        known = self._known(time_range) if self._known is not None else {}
+        return {
+            window: WindowKeys(window, window.start.date()).manifest(generation)
+            for window, generation in known.items()
+            if generation_of(listed.get(window)) < generation
+        }
 
     def _parts(
         self, manifests: Iterable[tuple[TimeWindow, tuple[str, bytes | None]]]
@@ -163,6 +181,12 @@ class RuleHistory:
             del self._found[window]
             self._keys.pop(window, None)
             self._unread.pop(window, None)
+
+
+def generation_of(manifest_key: str | None) -> int:
+    """Returns the generation that the key of a manifest names, 0 without a key."""
+    named = None if manifest_key is None else read_manifest_key(manifest_key)
+    return 0 if named is None else named.generation
 
 
 def _content_of(store: Store, part: Part) -> bytes | VerificationError:

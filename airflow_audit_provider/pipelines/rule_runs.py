@@ -23,7 +23,7 @@ from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.formats.tables import record_values
 from airflow_audit_provider.pipelines.committed import grouped, read_committed, read_part, read_sha256
-from airflow_audit_provider.pipelines.rule_history import HistoryRunner, Match, RuleHistory, Unread
+from airflow_audit_provider.pipelines.rule_history import HistoryRunner, KnownWindows, Match, RuleHistory, Unread
 
 # Alerts in memory; a flood makes several files of one window.
 _MOST_ALERTS = 5_000
@@ -53,20 +53,24 @@ class WindowRun(NamedTuple):
     held: Mapping[str, Unread] = {}
 
 
-def history_of(store: Store, rules: Sequence[Rule], engine: RuleEngine) -> RuleHistory | None:
+def history_of(
+    store: Store, rules: Sequence[Rule], engine: RuleEngine, known: KnownWindows | None = None
+) -> RuleHistory | None:
     """Returns the records that rules look at before those that they judge, None if no rule does."""
     looking = [rule for rule in rules if rule.needs_history]
-    return RuleHistory(store, looking, engine.history) if looking and engine.history is not None else None
+    return RuleHistory(store, looking, engine.history, known) if looking and engine.history is not None else None
 
 
 class RuleRun:
-    """Runs the rules that are on, given by key."""
+    """Runs the rules that are on, given by key; ``known`` returns the windows that rules have run on."""
 
-    def __init__(self, store: Store, rules: Mapping[str, Rule], engine: RuleEngine) -> None:
+    def __init__(
+        self, store: Store, rules: Mapping[str, Rule], engine: RuleEngine, known: KnownWindows | None = None
+    ) -> None:
         self._store = store
         self._rules = rules
         self._run_rules = engine.run
-        self._history = history_of(store, list(rules.values()), engine)
+        self._history = history_of(store, list(rules.values()), engine, known)
 
     def noted(self, work: DetectionWork) -> WindowRun:
         """Returns a window on which no rule is run."""

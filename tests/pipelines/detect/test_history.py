@@ -274,3 +274,23 @@ def test_history_damaged_part_holds_only_rules_that_look_back_at_it(three: tuple
     run(store, three)
     assert alerts_by_rule(store) == {"d": set(hours), "c": set(hours), "b": {4, 7, 10}}
     assert len(given(store)) == len(set(given(store)))
+
+
+@pytest.mark.parametrize("lost", ["g0001", "g0002"], ids=["whole window", "newest generation"])
+def test_history_lost_manifest_holds_rules_that_look_back_at_it(three: tuple[object, ...], lost: str) -> None:
+    """A rule that looks back at a manifest that is gone waits for it, also if no listing of all manifests is due."""
+    store = MemoryStore()
+    land(store, hour(1), three_deletions(1))
+    land(store, hour(1), [event(DAY_1 + 1.9 * HOUR, "h1-late", "login", "77.0.2.1")])
+    run(store, three)
+    manifests = [key for key in sorted(store.objects) if key.startswith("_manifests/")]
+    gone = {key: store.objects.pop(key) for key in manifests if key >= f"{manifests[0][:-10]}{lost}"}
+    land(store, hour(4), three_deletions(4))
+    for _ in range(2):
+        with pytest.raises(VerificationError, match=r"did not run on 1 window .*g0002.json was listed and is gone"):
+            run(store, three)
+        assert alerts_by_rule(store) == {"d": {1, 4}, "c": {1}, "b": {1}}
+    store.objects.update(gone)
+    run(store, three)
+    assert alerts_by_rule(store) == {"d": {1, 4}, "c": {1, 4}, "b": {1, 4}}
+    assert len(given(store)) == len(set(given(store)))
