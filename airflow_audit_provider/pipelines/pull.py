@@ -30,6 +30,7 @@ from airflow_audit_provider.core.archive.compatibility import (
     check_same_format,
     check_same_privacy,
 )
+from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.security_lake import check_length
 from airflow_audit_provider.core.limits import (
     EDGES,
@@ -43,7 +44,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import check_no_personal_filters
 from airflow_audit_provider.core.windows.readiness import check_history_begun, check_window_readable, is_recent
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.exceptions import CommitConflictError
+from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
 from airflow_audit_provider.pipelines.observer import Observer, Phase, PullOutcome
 from airflow_audit_provider.pipelines.pull_attempt import PullAttempt
 from airflow_audit_provider.pipelines.pull_commit import commit_staged
@@ -93,6 +94,8 @@ def pull_window(
         if planned.spec.verify == RECOUNT:
             _recount(attempt, window, observer)
         with observer.step(Phase.COMMIT, window):
+            # A seal may have come while the window was read.
+            _check_removable(planned, store)
             outcome = commit_staged(planned, area, attempt.staged, reader.clock)
             observer.committed(outcome)
     if planned.spec.is_erasure:
@@ -101,6 +104,7 @@ def pull_window(
         # Derived from the records; the next run of the changes operator derives those of the records that are left.
         store.remove(list(store.list_keys(changes_folder(window))))
     observer.kept(window, area.remove_leftovers(outcome.manifest))
+    _check_removed(planned, outcome.manifest, store)
     return outcome
 
 
@@ -150,17 +154,40 @@ def _plan(spec: PullSpec, around: Surroundings, now: datetime) -> PlannedPull:
 
 def _check_removable(planned: PlannedPull, store: Store) -> None:
     """Raises ``CommitConflictError`` if a replacement would leave sealed parts in Security Lake beside the new ones."""
-    spec, committed = planned.spec, planned.committed
-    if committed is None or spec.lake is None or not spec.replace or spec.is_erasure:
+    committed = planned.committed
+    if committed is None or not _replaces_in_lake(planned):
         return
     parts = [part.key for part in committed.manifest.parts]
-    if len(SealedParts(store, spec.seal_verifier).removable(planned.keys, parts)) < len(parts):
+    if _has_sealed(planned, store, parts):
         raise CommitConflictError(
             f"The parts of {planned.window} are sealed, so replace=True would leave them in Security Lake beside the "
-            "new ones, and its readers would find each record twice. Nothing was read or written. Add erase=True and "
+            "new ones, and its readers would find each record twice. Nothing was replaced. Add erase=True and "
             "erase_reason, which remove them, or leave out replace: late records are added without it.",
             key=committed.key,
         )
+
+
+def _check_removed(planned: PlannedPull, manifest: Manifest, store: Store) -> None:
+    """Raises ``VerificationError`` if a replacement has left sealed parts in Security Lake: a seal came meanwhile."""
+    if not _replaces_in_lake(planned):
+        return
+    named = {part.key for part in manifest.parts}
+    listed = [key for folder in planned.keys.part_folders for key in store.list_keys(folder) if key not in named]
+    if _has_sealed(planned, store, [key for key in listed if planned.keys.part_generation(key) is not None]):
+        raise VerificationError(
+            f"Parts of {planned.window} were sealed while they were replaced, so they are in Security Lake beside the "
+            "new ones, and its readers find each record twice. Run the window with replace=True, erase=True and "
+            "erase_reason, which remove them."
+        )
+
+
+def _replaces_in_lake(planned: PlannedPull) -> bool:
+    spec = planned.spec
+    return planned.committed is not None and spec.lake is not None and spec.replace and not spec.is_erasure
+
+
+def _has_sealed(planned: PlannedPull, store: Store, parts: list[str]) -> bool:
+    return len(SealedParts(store, planned.spec.seal_verifier).removable(planned.keys, parts)) < len(parts)
 
 
 def _check_compatible(spec: PullSpec, committed: CommittedManifest) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
 from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, store_from_uri
-from airflow_audit_provider.core.archive.dataset import read_dataset
-from airflow_audit_provider.core.archive.manifest import read_manifest
+from airflow_audit_provider.core.archive.dataset import Dataset, read_dataset
+from airflow_audit_provider.core.archive.manifest import Manifest, read_manifest
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.archive.security_lake import LAKE_FOLDER, SecurityLake
 from airflow_audit_provider.core.ports import ListedObject, ObjectLock, ObjectLockReader, StagedObject, Store
@@ -121,7 +122,7 @@ class LakeStore:
 
     def _named_bucket(self) -> str:
         content = self.home.read(DATASET_KEY)
-        layout = _layout_in(content) or self._layout_of_newest_window()
+        layout = _layout_in(content, read_dataset) or self._layout_of_windows()
         if layout is None:
             state = "is missing" if content is None else "names no lake"
             raise StorageError(
@@ -132,18 +133,18 @@ class LakeStore:
         _check_configured(layout.bucket)
         return layout.bucket
 
-    def _layout_of_newest_window(self) -> SecurityLake | None:
-        """Returns the lake that the newest window's manifest names, for a destination whose descriptor is damaged."""
+    def _layout_of_windows(self) -> SecurityLake | None:
+        """Returns the lake that the newest intact manifest names, for a destination whose descriptor is damaged."""
         newest = newest_manifests(self.home.list_keys(MANIFEST_FOLDER))
-        key = newest[max(newest)] if newest else ""
-        content = self.home.read(key) if key else None
-        return (read_manifest(key, content).layout or None) if content is not None else None
+        keys = (newest[window] for window in sorted(newest, reverse=True))
+        layouts = (_layout_in(self.home.read(key), partial(read_manifest, key)) for key in keys)
+        return next(filter(None, layouts), None)
 
 
-def _layout_in(descriptor: bytes | None) -> SecurityLake | None:
-    """Returns the lake that a descriptor names; one that is damaged names none, which verification reports."""
+def _layout_in(content: bytes | None, read: Callable[[bytes], Dataset | Manifest]) -> SecurityLake | None:
+    """Returns the lake that an object names; one that is damaged names none, which verification reports."""
     try:
-        return (read_dataset(descriptor).layout or None) if descriptor is not None else None
+        return (read(content).layout or None) if content is not None else None
     except VerificationError:
         return None
 

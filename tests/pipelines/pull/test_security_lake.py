@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -17,17 +18,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore, store_from_filesystem
 from airflow_audit_provider.adapters.storage.lake_store import LakeStore
 from airflow_audit_provider.core.archive.security_lake import CLASS_UIDS
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import severe
-from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError
+from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError, VerificationError
 from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
+from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.sweep import sweep
-from airflow_audit_provider.pipelines.verify import verify
+from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.adapters.storage.real_stores import S3Server, Servers
@@ -46,6 +49,8 @@ from tests.pipelines.pull.landing import (
     record_at,
     true_ids,
 )
+from tests.pipelines.pull.meanwhile import Meanwhile
+from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
 
 pytestmark = pytest.mark.integration
 # A window over a midnight of UTC.
@@ -53,6 +58,7 @@ START = datetime(2026, 10, 25, 18, tzinfo=UTC)
 END = datetime(2026, 10, 26, 18, tzinfo=UTC)
 DAYS = ("20261025", "20261026")
 MIB = 1 << 20
+SIGNER, ANCHORS = Ed25519Signer(PRIVATE_PEM), TrustAnchors(Ed25519Verifier([PUBLIC_PEM]))
 
 
 class Lake(NamedTuple):
@@ -271,7 +277,7 @@ def test_short_window_is_refused_before_anything_is_written(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["damaged", "removed"])
 def test_damaged_descriptor_is_one_finding(tmp_path: Path, is_there: bool) -> None:
-    """Without a readable descriptor, verification finds the parts in the lake by the manifests and names the damage."""
+    """Without a readable descriptor, verification finds the parts in the lake by the newest manifest that is intact."""
     home, bucket = LocalStore(str(tmp_path / "home")), LocalStore(str(tmp_path / "lake"))
     fake = fake_with(ManualClock(), records_per_day=20)
     land(pull_spec(**IN_LAKE), reader_of(fake, ManualClock()), LakeStore(home, lambda _: bucket, LAKE.bucket))
@@ -279,9 +285,82 @@ def test_damaged_descriptor_is_one_finding(tmp_path: Path, is_there: bool) -> No
         home.put("_dataset.json", b"{")
     else:
         home.remove(["_dataset.json"])
+    expected = ["dataset_unreadable" if is_there else "dataset_missing"]
     report = verify(LakeStore(home, lambda _: bucket))
-    assert [one.kind for one in report.findings] == ["dataset_unreadable" if is_there else "dataset_missing"]
+    assert [one.kind for one in report.findings] == expected
+    newer = "_manifests/dt=2026-10-27/20261027T000000Z-20261028T000000Z.g0001.json"
+    home.put(newer, b"{")
+    report = verify(LakeStore(home, lambda _: bucket))
+    assert sorted(one.kind for one in report.findings) == sorted([*expected, "manifest_unreadable"])
     assert report.record_count == len(true_ids(fake))
     lost = next(iter(bucket.list_keys("")))
     bucket.remove([lost])
     assert lost in [one.key for one in verify(LakeStore(home, lambda _: bucket)).findings]
+
+
+def _ids_in_lake(store: LocalStore) -> list[str]:
+    keys = [key for key in objects(store) if key.startswith("ext/")]
+    return sorted(row["metadata"]["uid"] for key in keys for row in _rows(store.read(key) or b""))
+
+
+def test_replacement_that_is_sealed_while_it_is_read_replaces_nothing(tmp_path: Path) -> None:
+    """A seal that comes after the plan of a replacement is seen before anything of the replacement is in the lake."""
+    store, fake = LocalStore(str(tmp_path)), fake_with(ManualClock(), records_per_day=20)
+    land(pull_spec(**IN_LAKE), reader_of(fake, ManualClock()), store)
+    before = objects(store)
+    sealing = Meanwhile(fake, lambda: seal(store))
+    with pytest.raises(CommitConflictError, match="are sealed, so replace=True would leave them"):
+        land(pull_spec(replace=True, attempt_id="two", **IN_LAKE), reader_of(fake, ManualClock(), sealing), store)
+    after = {key: content for key, content in objects(store).items() if not key.startswith("_seals/")}
+    assert after == before
+    assert _ids_in_lake(store) == true_ids(fake)
+
+
+@pytest.mark.parametrize("after_effect", [False, True], ids=["before it", "after it"])
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.nightly)])
+def test_seal_of_a_lake_after_a_kill_is_that_of_an_undisturbed_run(
+    tmp_path: Path, step: int, after_effect: bool
+) -> None:
+    """A seal that is killed at any operation changes nothing in the lake, and the next run makes the same seals."""
+    fake, home, bucket = fake_with(ManualClock(), records_per_day=20), tmp_path / "h", LocalStore(str(tmp_path / "b"))
+    for number in range(2):
+        at = START + number * (END - START)
+        first = LakeStore(LocalStore(str(home)), lambda _: bucket, LAKE.bucket)
+        land(pull_spec(start=at, end=at + (END - START), **IN_LAKE), reader_of(fake, ManualClock()), first)
+    in_lake, count = objects(bucket), CrashPoint()
+    copytree(home, tmp_path / "undisturbed")
+    undisturbed = LocalStore(str(tmp_path / "undisturbed"))
+    seal(CrashingStore(LakeStore(undisturbed, lambda _: bucket), count), signer=SIGNER)
+    assert {key for key in count.operations if key.startswith(("read ext/", "list sizes ext/"))}
+    for number in range(1, len(count.operations) + 1, step):
+        copytree(home, tmp_path / str(number))
+        store = LakeStore(LocalStore(str(tmp_path / str(number))), lambda _: bucket)
+        with pytest.raises(KilledError):
+            seal(CrashingStore(store, CrashPoint(number, after_effect=after_effect)), signer=SIGNER)
+        seal(store, signer=SIGNER)
+        assert objects(store.home) == objects(undisturbed), count.operations[number - 1]
+        assert objects(bucket) == in_lake
+    assert verify(LakeStore(undisturbed, lambda _: bucket), anchors=ANCHORS).findings == ()
+
+
+class _SealedBeforeManifest(LocalStore):
+    """Store in which a seal is created just before a manifest is."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Creates an object."""
+        if key.startswith("_manifests/"):
+            seal(LocalStore(str(self._root)))
+        return super().create(key, content)
+
+
+def test_replacement_that_is_sealed_before_its_manifest_fails_until_it_erases(tmp_path: Path) -> None:
+    """If a seal comes so late that old and new parts are in the lake, each replacement fails until one erases."""
+    store, fake = LocalStore(str(tmp_path)), fake_with(ManualClock(), records_per_day=20)
+    land(pull_spec(**IN_LAKE), reader_of(fake, ManualClock()), store)
+    for attempt, at in (("two", _SealedBeforeManifest(str(tmp_path))), ("three", store)):
+        with pytest.raises(VerificationError, match="sealed while they were replaced"):
+            land(pull_spec(replace=True, attempt_id=attempt, **IN_LAKE), reader_of(fake, ManualClock()), at)
+        assert len(_ids_in_lake(store)) == 2 * len(true_ids(fake))
+    erasing = pull_spec(replace=True, erase_reason="twice", attempt_id="four", **IN_LAKE)
+    land(erasing, reader_of(fake, ManualClock()), store)
+    assert _ids_in_lake(store) == true_ids(fake)
