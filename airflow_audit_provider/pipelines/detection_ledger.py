@@ -33,7 +33,7 @@ from airflow_audit_provider.core.warehouse.detections import (
 )
 from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadPosition
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.exceptions import StorageError, WarehouseBusyError
+from airflow_audit_provider.exceptions import StorageError, VerificationError, WarehouseBusyError
 from airflow_audit_provider.pipelines.side_by_side import read_each
 
 
@@ -194,13 +194,17 @@ def orphaned_states(store: Store, listed: Iterable[str]) -> list[str]:
     """Returns the listed states of months that no run can name any more.
 
     A run names a state only in the commit whose number is in the key. If the newest commit has this number or a later
-    one, and does not name the state, nothing reads it.
+    one, and does not name the state, nothing reads it. A newest commit that is damaged, which every run of rules
+    reports, does not show what it names.
     """
     key = newest_commit_key(store)
     numbers = {one: detected_windows_number(one) for one in listed}
     if key is None or not any(numbers.values()):
         return []
-    newest = read_detection_commit(key, store.read(key))
+    try:
+        newest = read_detection_commit(key, store.read(key))
+    except VerificationError:
+        return []
     named = {month.key for month in newest.months.values()}
     return [one for one, number in numbers.items() if number and number <= newest.number and one not in named]
 

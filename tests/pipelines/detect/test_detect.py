@@ -274,13 +274,19 @@ def test_detect_objects_stay_in_a_sweep() -> None:
 
 
 def test_sweep_removes_states_that_no_commit_can_name() -> None:
-    """A sweep removes the states of killed runs whose number is committed, not those in force or a later one."""
+    """A sweep removes the states of killed runs whose number is committed, not those in force or a later one.
+
+    It removes none if the newest commit is damaged.
+    """
     store = two_windows()
     run(store, ANY)
     states = {key for key in store.objects if key.startswith("_detections/windows/")}
     committed, later = (f"_detections/windows/2026-10-{number:09}-0123456789abcdef.json.gz" for number in (1, 9))
     store.objects |= {committed: b"x", later: b"x"}
     assert sweep(store, NOW, dry_run=True).keys == (committed,)
+    ledger = max(key for key in store.objects if key.startswith("_detections/ledger/"))
+    damaged = MemoryStore(store.objects | {ledger: b"{"})
+    assert sweep(damaged, NOW).keys == ()
     assert sweep(store, NOW).keys == (committed,)
     assert {key for key in store.objects if key.startswith("_detections/windows/")} == {*states, later}
 
