@@ -55,12 +55,13 @@ class CloudflareLogpushReconcileOperator(BaseOperator):
     :param field_names: the columns of CSV files without a header, in their order.
     :param reach: files that were delivered up to this long after the end of the range are read, too.
     :param late_after: a record that is delivered more than this long after its event is late.
+    :param privacy: the ``privacy`` of the land operator; it must be the one that the windows were written with. Without
+        it, values that a privacy rule has changed are not compared.
 
     Returns a list of dicts with ``window_start window_end partition_by timezone``: whole windows of the division that
     are not committed, and committed ones that lack a row of the archive. It has at most ``max_map_length`` of Airflow's
     configuration; the log says how many more there are. It is empty, and the mapped task skipped, if there are none.
-    The XCom ``summary`` has the counts. In a dataset with a privacy rule, values that the rule changes are not
-    compared.
+    The XCom ``summary`` has the counts.
     """
 
     template_fields: Sequence[str] = (
@@ -85,6 +86,7 @@ class CloudflareLogpushReconcileOperator(BaseOperator):
         field_names: Sequence[str] = (),
         reach: timedelta = timedelta(days=1),
         late_after: timedelta = timedelta(hours=1),
+        privacy: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -101,6 +103,7 @@ class CloudflareLogpushReconcileOperator(BaseOperator):
         self.field_names = field_names
         self.reach = reach
         self.late_after = late_after
+        self.privacy = privacy
         check_partition_by(division)
         check_timezone(timezone)
         for uri in filter(None, (destination, archive, repair_to)):
@@ -162,10 +165,11 @@ class CloudflareLogpushReconcileOperator(BaseOperator):
         return report
 
     def _spec(self) -> ReconcileSpec:
+        from airflow_audit_provider._airflow.secrets import open_privacy
         from airflow_audit_provider.core.windows.run_window import read_bound
         from airflow_audit_provider.pipelines.reconcile import ReconcileSpec
 
         start, end = read_bound("start", self.start, self.timezone), read_bound("end", self.end, self.timezone)
         spec = ReconcileSpec(start, end, reach=self.reach, late_after=self.late_after)
         form = spec.form._replace(renames=dict(self.renames or {}), field_names=tuple(self.field_names))
-        return spec._replace(form=form)
+        return spec._replace(form=form, privacy=open_privacy(self.privacy))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,23 @@ def test_operator_refuses_to_repair_with_pseudonyms_before_it_reads(tmp_path: Pa
     stored(tmp_path / "archive-0", {"notes.txt": b"no row\n"})
     with pytest.raises(AirflowFailException, match="has a privacy rule"):
         execute(account, repair_to=f"file://{tmp_path}/repaired")
+
+
+def test_operator_compares_pseudonyms_with_their_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the rule of the land task a changed address is found, without it none is, and another key is refused."""
+    rule = {"conn_id": "privacy_key", "pseudonymise": ["email"]}
+    request = read_privacy(rule)
+    assert request is not None
+    account = landed_account(tmp_path, per_day=40, privacy=PrivacyRule(request, b"k" * 32))
+    made, _ = account.archive(LogpushFaults(), LogpushOptions())
+    key = next(key for key in made.files if "20261026T12" in key)
+    stored(tmp_path / "archive-0", {key: gzip.compress(gzip.decompress(made.files[key]).replace(b"@", b"@other."))})
+    assert execute(account)[1]["is_equal"]
+    monkeypatch.setenv("AIRFLOW_CONN_PRIVACY_KEY", json.dumps({"conn_type": "generic", "password": "k" * 32}))
+    assert execute(account, privacy=rule)[1]["differing_count"] > 0
+    monkeypatch.setenv("AIRFLOW_CONN_PRIVACY_KEY", json.dumps({"conn_type": "generic", "password": "o" * 32}))
+    with pytest.raises(AirflowFailException, match="cannot be compared under the given one"):
+        execute(account, privacy=rule)
 
 
 def test_operator_refuses_impossible_uris(tmp_path: Path) -> None:
