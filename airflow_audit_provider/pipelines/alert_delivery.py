@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from airflow_audit_provider.core.archive.manifest import canonical_json
-from airflow_audit_provider.core.archive.object_keys import delivered_key
+from airflow_audit_provider.core.archive.object_keys import delivered_key, detection_commit_key
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.alert_text import AlertMessage, message_about
 from airflow_audit_provider.core.warehouse.alerts import Alert, alert_order, level_counts, levels_from, read_alerts
@@ -40,7 +40,7 @@ class Delivery(NamedTuple):
 
 
 class DeliveryOutcome(NamedTuple):
-    """How many messages notifiers have taken, the errors of the others by name, and files of alerts that are lost."""
+    """How many messages notifiers have taken, the errors of the others by name, and those of lost files and commits."""
 
     delivered_count: int
     errors: Mapping[str, Exception]
@@ -64,16 +64,16 @@ def deliver(store: Store, newest: DetectionCommit | None, delivery: Delivery) ->
     """Gives each notifier one message about all alerts that it has not got; one that fails does not stop the others.
 
     ``newest`` is the newest commit, which names the earlier ones that were not delivered. A message counts the alerts
-    of a file that is lost, and lists those of all others.
+    of a file that is lost, and lists those of all others. A commit that is lost is left out until it is restored.
     """
+    lost: dict[str, VerificationError] = {}
     pending = undelivered(store, newest, list(delivery.notifiers)) if delivery.notifiers else ()
     marks = {number: _marks(store, number) for number in pending}
-    commits = {number: read_commit(store, number) for number in pending}
+    commits = _commits(store, pending, lost)
     count = 0
     errors: dict[str, Exception] = {}
-    lost: dict[str, VerificationError] = {}
     for name, notify in delivery.notifiers.items():
-        missing = [commits[number] for number in pending if name not in marks[number]]
+        missing = [commit for number, commit in commits.items() if name not in marks[number]]
         message = _message(store, missing, delivery, lost)
         try:
             if message is not None:
@@ -86,6 +86,17 @@ def deliver(store: Store, newest: DetectionCommit | None, delivery: Delivery) ->
             facts = {"alert_count": one.alert_count, "commit": one.number, "notifier": name}
             store.create(delivered_key(one.number, name), canonical_json(facts))
     return DeliveryOutcome(count, errors, tuple(lost.values()))
+
+
+def _commits(store: Store, numbers: Sequence[int], lost: dict[str, VerificationError]) -> dict[int, DetectionCommit]:
+    """Returns commits by number; adds the error of each one that is lost, by key."""
+    commits = {}
+    for number in numbers:
+        try:
+            commits[number] = read_commit(store, number)
+        except VerificationError as error:
+            lost[detection_commit_key(number)] = error
+    return commits
 
 
 def _marks(store: Store, number: int) -> set[str]:

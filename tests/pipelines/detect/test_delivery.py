@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from airflow_audit_provider.core.archive.object_keys import detection_commit_key
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.alert_text import AlertMessage
 from airflow_audit_provider.pipelines.alert_delivery import Delivery, DeliveryOutcome, deliver
 from airflow_audit_provider.pipelines.detect import DetectSpec, detect
 from airflow_audit_provider.pipelines.detection_ledger import commits_by
 from airflow_audit_provider.pipelines.rule_runs import RuleEngine
-from tests.pipelines.detect.detecting import ALL_TIME, NOW, ContainsRule, Runs, land
+from tests.pipelines.detect.detecting import ALL_TIME, NOW, ContainsRule, Runs, commits, land
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 from tests.pipelines.verify.dataset import DAY, DAY_1, record, records_in, window
 from tests.pipelines.verify.memory_store import MemoryStore
@@ -117,6 +118,26 @@ def test_delivery_without_a_lost_file_gives_all_other_alerts() -> None:
     assert run(store, inboxes).lost == ()
     assert [one.records for one in inboxes] == [["b0", "c0"]] * 2
     assert [one.values["alert_count"] for one in inboxes[0].messages] == [3, 1]
+
+
+def test_delivery_without_a_lost_commit_gives_the_alerts_of_all_others() -> None:
+    """A commit that is gone is named by each run, and delivered once it is restored; the others are not kept back."""
+    store, inboxes = one_window(), (Inbox(), Inbox())
+    inboxes[0].is_broken = inboxes[1].is_broken = True
+    run(store, inboxes)
+    land(store, window(40), records_in(window(40), 1, "b"))
+    run(store, inboxes)
+    key = detection_commit_key(next(one.number for one in commits(store) if one.alert_count))
+    content = store.objects.pop(key)
+    inboxes[0].is_broken = inboxes[1].is_broken = False
+    for number in (41, 42):
+        land(store, window(number), records_in(window(number), 1, f"c{number}-"))
+        (lost,) = run(store, inboxes).lost
+        assert key in str(lost)
+    assert [sorted(one.records) for one in inboxes] == [["b0", "c41-0", "c42-0"]] * 2
+    store.objects[key] = content
+    assert run(store, inboxes).lost == ()
+    assert [sorted(one.records) for one in inboxes] == [["a0", "a1", "b0", "c41-0", "c42-0"]] * 2
 
 
 def test_delivery_begins_with_the_newest_commit() -> None:
