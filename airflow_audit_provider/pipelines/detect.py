@@ -257,7 +257,7 @@ class _Detection:
     def _note_error(self, work: DetectionWork, error: VerificationError) -> None:
         """Keeps the error of a window, unless a newer generation has replaced the parts while they were read."""
         self._is_complete = False
-        if _newest(self._store, work.window) == work.manifest_key:
+        if generation_of(_newest(self._store, work.window)) <= work.generation:
             self._errors.append(error)
             self._not_again += [work.window] if work.is_again else []
 

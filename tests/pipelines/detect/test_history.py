@@ -204,15 +204,20 @@ def test_history_unreadable_window_is_in_no_count_of_later_ones(rules: tuple[obj
     assert found(store) == ["d3"]
 
 
-def test_history_unreadable_later_window_is_judged_again(rules: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("is_gone", [False, True], ids=["damaged part", "lost manifest"])
+def test_history_unreadable_later_window_is_judged_again(rules: tuple[object, ...], is_gone: bool) -> None:
     """A late record stays pending while a window behind it, whose count it completes, cannot be read."""
     store = MemoryStore()
     land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1")])
     land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d3")])
     run(store, rules)
     land(store, hour(0), [event(DAY_1 + 0.95 * HOUR, "d2")])
-    key, content = damaged(store, hour(1))
-    with pytest.raises(VerificationError, match="differs from its manifest"):
+    if is_gone:
+        key = max(key for key in store.objects if key.startswith("_manifests/"))
+        content = store.objects.pop(key)
+    else:
+        key, content = damaged(store, hour(1))
+    with pytest.raises(VerificationError, match="is gone" if is_gone else "differs from its manifest"):
         run(store, rules)
     store.objects[key] = content
     run(store, rules)
