@@ -274,10 +274,7 @@ def test_detect_objects_stay_in_a_sweep() -> None:
 
 
 def test_sweep_removes_states_that_no_commit_can_name() -> None:
-    """A sweep removes the states of killed runs whose number is committed, not those in force or a later one.
-
-    It removes none if the newest commit is damaged.
-    """
+    """A sweep removes the states of killed runs with a committed number, and none if the newest commit is damaged."""
     store = two_windows()
     run(store, ANY)
     states = {key for key in store.objects if key.startswith("_detections/windows/")}
