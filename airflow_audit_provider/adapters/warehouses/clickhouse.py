@@ -314,7 +314,7 @@ def _lost_race(claim: LoadClaim) -> WarehouseBusyError:
     )
 
 
-def _arrow_stream(tables: Sequence[Any], load_id: str, load_number: int) -> bytes:
+def _arrow_stream(tables: Sequence[Any], load_id: str, load_number: int) -> memoryview:
     """Returns Arrow tables as one stream, with the columns of the attempt."""
     import pyarrow as pa
 
@@ -330,8 +330,7 @@ def _arrow_stream(tables: Sequence[Any], load_id: str, load_number: int) -> byte
         for rows in tables:
             columns = [*rows.columns, *(pa.repeat(value, rows.num_rows) for value in facts.values())]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return memoryview(sink.getvalue())
 
 
 def _key(claim: LoadClaim) -> dict[str, Any]:

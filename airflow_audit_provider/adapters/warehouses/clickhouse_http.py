@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.request import getproxies
 
@@ -23,6 +23,7 @@ from airflow_audit_provider.adapters.warehouses.clickhouse_errors import refusal
 # A statement of a load takes seconds; a server that is busy with merges delays an INSERT.
 _TIMEOUT = httpx.Timeout(600.0, connect=20.0)
 _OK = 200
+_PIECE_BYTES = 1 << 18
 # The whole result before the status line, so that an error in the middle of a statement has an error's status; numbers
 # of 64 bits as numbers; and reads of a cluster that include every write that was acknowledged.
 _SETTINGS = {
@@ -80,16 +81,18 @@ class ClickHouseClient:
         if self.execute("SELECT name FROM system.settings WHERE name = 'deduplicate_insert'"):
             self._insert_settings = {**_INSERT_SETTINGS, "deduplicate_insert": "enable"}
 
-    def insert(self, statement: str, content: bytes, token: str) -> None:
+    def insert(self, statement: str, content: bytes | memoryview, token: str) -> None:
         """Runs an INSERT whose rows are the content.
 
         The server ignores the rows if it has inserted others with the same token, as long as the table remembers it.
         """
         self._post({**self._insert_settings, "insert_deduplication_token": token, "query": statement}, content)
 
-    def _post(self, parameters: Mapping[str, str], content: bytes) -> bytes:
+    def _post(self, parameters: Mapping[str, str], content: bytes | memoryview) -> bytes:
+        view = memoryview(content)
+        headers = {"Content-Length": str(view.nbytes)}
         try:
-            response = self._client.post(self._url, params=dict(parameters), content=content)
+            response = self._client.post(self._url, params=dict(parameters), content=_pieces(view), headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             check_trusted(error, self._client.base_url.host or self._url, has_extra=False)
             raise unreachable(self._url, error) from error
@@ -101,3 +104,9 @@ class ClickHouseClient:
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+
+
+def _pieces(content: memoryview) -> Iterator[bytes]:
+    """Yields the content in pieces: httpx and h11 copy what they send, and copies of 16 MiB take 200 MB in the end."""
+    for start in range(0, content.nbytes, _PIECE_BYTES):
+        yield bytes(content[start : start + _PIECE_BYTES])
