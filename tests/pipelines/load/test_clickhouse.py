@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.warehouses.clickhouse import ClickHouseWarehouse, open_clickhouse
+from airflow_audit_provider.adapters.warehouses.clickhouse import ClickHouseRows, ClickHouseWarehouse, open_clickhouse
 from airflow_audit_provider.adapters.warehouses.clickhouse_http import ClickHouseClient, ClickHouseServer
 from airflow_audit_provider.adapters.warehouses.sql import table_name
 from airflow_audit_provider.core.api.records import ApiVersion
@@ -41,6 +41,7 @@ from tests.pipelines.load.clickhouse_server import BRIDGE, LOGIN, PASSWORD, clic
 from tests.pipelines.load.warehouses import DESTINATION, LoadTarget, new_target
 from tests.pipelines.verify.dataset import DAY_1, commit, record, records_in, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
+from tools.environment import PROJECT
 from tools.servers import clickhouse_python
 
 pytestmark = pytest.mark.nightly
@@ -288,6 +289,21 @@ def test_replaced_rows_and_those_of_killed_loads_are_deleted(target: LoadTarget,
     commit(store, window(), records_in(window(), 1, "n"), replace=True)
     target.load(store)
     assert target.ids() == ["n0", "s0", "s1", "t0", "t1", "t2"] == _stored_ids(target)
+
+
+def test_statement_of_the_page_deletes_replaced_rows_of_a_killed_load(target: LoadTarget, store: MemoryStore) -> None:
+    """A load that is killed after its entry leaves the replaced rows, which the statement of the page deletes."""
+    commit(store, window(), records_in(window(), 1, "n"), replace=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClickHouseRows, "delete_replaced", lambda *_: None)
+        target.load(store)
+    assert target.ids() == ["n0", "s0", "s1"]
+    assert set(_stored_ids(target)) == {*IDS, "n0"}
+    page = (PROJECT / "docs/warehouses/clickhouse.md").read_text()
+    statement = page.partition("```sql\n")[2].partition(";\n```")[0]
+    assert statement.startswith("DELETE FROM cloudflare_audit_logs_rows")
+    target.query(statement.replace("cloudflare_audit_logs", target.table))
+    assert target.ids() == ["n0", "s0", "s1"] == _stored_ids(target)
 
 
 def test_table_that_no_load_created_is_refused(target: LoadTarget) -> None:
