@@ -182,7 +182,7 @@ class ClickHouseWarehouse:
     def _check_claim(self, claim: LoadClaim) -> None:
         """Raises ``WarehouseBusyError`` unless the ledger has the load before the claim's."""
         ((load_number,),) = self._client.execute(
-            f"SELECT max(load_number) FROM {self._names.ledger} WHERE {WINDOW}",  # noqa: S608 - name checked by table_name
+            f"SELECT coalesce(max(load_number), 0) FROM {self._names.ledger} WHERE {WINDOW}",  # noqa: S608 - name checked by table_name
             **_key(claim),
         )
         if load_number != claim.entry.load_number - 1:

@@ -223,10 +223,11 @@ def test_entry_of_another_server_shows_whole_rows(target: LoadTarget, store: Mem
 
 
 def test_profile_that_switches_tokens_off_is_overruled(tmp_path: Path) -> None:
-    """The tokens count although the user's settings switch deduplication off."""
+    """The tokens count although the user's settings switch deduplication off and make a maximum of no rows null."""
     with clickhouse_at(tmp_path) as url:
         target, store = LoadTarget("clickhouse", url, "default.audit"), MemoryStore()
         target.query("set deduplicate_insert = 'disable', insert_deduplicate = 0")
+        target.query("set aggregate_functions_null_for_empty = 1")
         two_days(store)
         target.load(store)
         first = target.query(f"select count() from {target.table}_loads")
@@ -331,11 +332,11 @@ def test_wrong_login_and_missing_database_are_named(target: LoadTarget, clickhou
         assert "wrong" not in str(caught.value)
 
 
-def test_view_answers_in_the_order_of_time_and_skips_other_days(target: LoadTarget, store: MemoryStore) -> None:
-    """The bounds of a query on event_time reach the table behind the view."""
+def test_condition_on_event_time_is_one_of_the_table_behind_the_view(target: LoadTarget, store: MemoryStore) -> None:
+    """The bounds of a query on event_time select parts of the table behind the view."""
     start = f"{window(1).start:%Y-%m-%d %H:%M:%S}"
     plan = target.query(f"explain indexes = 1 select count() from {target.table} where event_time >= '{start}'")
-    assert any("event_time" in row[0] for row in plan)
+    assert any("Condition: (event_time in [" in row[0] for row in plan)
 
 
 class Engine:
