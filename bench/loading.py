@@ -16,8 +16,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -26,11 +26,14 @@ from typing import Any, NamedTuple
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.adapters.warehouses.clickhouse import ClickHouseWarehouse
+from airflow_audit_provider.adapters.warehouses.clickhouse_http import ClickHouseClient, ClickHouseServer
+from airflow_audit_provider.adapters.warehouses.clickhouse_tables import ClickHouseNames
 from airflow_audit_provider.adapters.warehouses.delta import open_delta
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
 from airflow_audit_provider.adapters.warehouses.postgres import PostgresSession
-from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_name
+from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, TableName, table_name
 from airflow_audit_provider.core.warehouse.port import Warehouse
 from airflow_audit_provider.formats.warehouse_rows import table_columns
 from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
@@ -41,7 +44,9 @@ from bench.meter import peak_bytes, read_meter, resident_bytes
 
 FIGURES = Path(__file__).with_name("loading.json")
 PAGE = Path(__file__).parents[1] / "docs/explanation/loading.md"
-ENGINES = ("duckdb", "iceberg", "delta", "postgres")
+ENGINES = ("duckdb", "iceberg", "delta", "postgres", "clickhouse")
+# Those that bench/contenders/dlt_load.py loads into.
+DLT_ENGINES = ("duckdb", "iceberg", "postgres")
 FLOOR, LOAD, DLT = "floor", "load", "dlt"
 # The environment of the benchmark, which has dlt.
 DLT_PYTHON = Path(__file__).parents[1] / ".bench/venv/bin/python"
@@ -103,22 +108,29 @@ def _measured(asked: argparse.Namespace) -> list[LoadFigure]:
     """Measures and prints the figures of each engine: floor, load and dlt in turns."""
     figures: list[LoadFigure] = []
     kept = TemporaryDirectory() if asked.landed is None else nullcontext(asked.landed)
-    with kept as folder, _postgres("postgres" in asked.engines) as address:
+    with kept as folder, _servers(asked.engines) as addresses:
         _land(asked.form, asked.records, Path(folder))
-        kinds = (FLOOR, LOAD) if asked.form == NORMALIZED else (LOAD,)
-        if FLOOR in kinds and not asked.check and Path(asked.dlt).exists():
-            kinds = (*kinds, DLT)
         for engine in asked.engines:
+            kinds = _kinds(asked, engine)
             runs: dict[str, list[_Measured]] = {kind: [] for kind in kinds}
             for _ in range(asked.runs):
                 for kind in kinds:
-                    command = [sys.executable, "-m", "bench.loading", "--one", engine, kind, folder, address]
-                    dlt_command = [asked.dlt, "-m", "bench.contenders.dlt_load", engine, folder, address]
+                    given = [engine, folder, addresses.get(engine, "")]
+                    command = [sys.executable, "-m", "bench.loading", "--one", kind, *given]
+                    dlt_command = [asked.dlt, "-m", "bench.contenders.dlt_load", *given]
                     runs[kind].append(_in_process(dlt_command if kind == DLT else command))
             for kind in kinds:
                 print(_line(f"{engine} {kind}, {asked.form}", runs[kind], asked.records), flush=True)
                 figures.append(LoadFigure.of(engine, kind, runs[kind], asked.records))
     return figures
+
+
+def _kinds(asked: argparse.Namespace, engine: str) -> list[str]:
+    """Returns what is measured of an engine."""
+    if asked.form != NORMALIZED:
+        return [LOAD]
+    has_dlt = engine in DLT_ENGINES and not asked.check and Path(asked.dlt).exists()
+    return [FLOOR, LOAD, DLT] if has_dlt else [FLOOR, LOAD]
 
 
 def _check(asked: argparse.Namespace) -> int:
@@ -154,10 +166,11 @@ HEAD = """# Loading: CPU of a load compared with the engine's own load
 
 Each row loads one landed window of {records:,} records, {form}, into an empty table. The *floor* is the
 engine's own simplest way to load the same rows, without digests, ledger and transaction of this provider: DuckDB's
-`INSERT … SELECT … FROM read_parquet`, the append of one Arrow table to Iceberg and with `write_deltalake` to Delta, and
-for PostgreSQL a `COPY` of Arrow's CSV. For PostgreSQL, all figures are the CPU time of the client, without the server.
-Floor and load take turns. Figures are medians of {runs} runs. Compare *ratio*: the load's CPU time divided by the
-floor's in the same run. Below 1, the load takes less CPU time than the floor.
+`INSERT … SELECT … FROM read_parquet`, the append of one Arrow table to Iceberg and with `write_deltalake` to Delta, for
+PostgreSQL a `COPY` of Arrow's CSV, and for ClickHouse one INSERT of an Arrow stream. For PostgreSQL and ClickHouse, all
+figures are the CPU time of the client, without the server. ClickHouse's engine runs behind the HTTP server of the
+tests. Floor and load take turns. Figures are medians of {runs} runs. Compare *ratio*: the load's CPU time divided by
+the floor's in the same run. Below 1, the load takes less CPU time than the floor.
 """
 TABLE_HEAD = """
 Measured on {measured_on}: {machine}.
@@ -212,15 +225,19 @@ def _line(name: str, runs: list[_Measured], record_count: int) -> str:
 
 
 @contextmanager
-def _postgres(is_wanted: bool) -> Iterator[str]:
-    """Yields the address of a PostgreSQL server that runs for this benchmark."""
-    if not is_wanted:
-        yield ""
-        return
+def _servers(engines: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yields the addresses of the servers that run for this benchmark, by engine."""
+    from tests.pipelines.load.clickhouse_server import clickhouse_server
     from tests.pipelines.load.postgres_server import postgres_server
 
-    with postgres_server() as connection:
-        yield " ".join(f"{name}={value}" for name, value in connection.items())
+    addresses: dict[str, str] = {}
+    with ExitStack() as running:
+        if "postgres" in engines:
+            connection = running.enter_context(postgres_server())
+            addresses["postgres"] = " ".join(f"{name}={value}" for name, value in connection.items())
+        if "clickhouse" in engines:
+            addresses["clickhouse"] = running.enter_context(clickhouse_server())
+        yield addresses
 
 
 def _land(form: str, record_count: int, folder: Path) -> None:
@@ -244,7 +261,7 @@ def _in_process(command: list[str]) -> _Measured:
 class _Engine(NamedTuple):
     """A warehouse with what lies below it: DuckDB's session, PostgreSQL's connection, Iceberg's catalog.
 
-    Of a Delta table that is its folder.
+    Of a Delta table that is its folder, of ClickHouse its client.
     """
 
     warehouse: Warehouse
@@ -252,7 +269,7 @@ class _Engine(NamedTuple):
     table: str
 
 
-def _measure(engine: str, kind: str, landed: str, address: str) -> _Measured:
+def _measure(kind: str, engine: str, landed: str, address: str) -> _Measured:
     import pyarrow.parquet  # noqa: F401 - imported before the clock starts, so that neither floor nor load pays for it
 
     with TemporaryDirectory() as folder:
@@ -279,6 +296,12 @@ def _opened(engine: str, folder: str, address: str) -> _Engine:
 
         own_table, connection = f"{_TABLE}_{os.getpid()}", psycopg.connect(address)
         return _Engine(SqlWarehouse(PostgresSession(connection), table_name(own_table)), connection, own_table)
+    if engine == "clickhouse":
+        from tests.pipelines.load.clickhouse_server import LOGIN, PASSWORD
+
+        table = TableName("default", f"{_TABLE}_{os.getpid()}")
+        client = ClickHouseClient(ClickHouseServer(address, LOGIN, PASSWORD))
+        return _Engine(ClickHouseWarehouse(client, table, SystemClock()), client, ClickHouseNames(table).rows)
     if engine == "delta":
         uri = f"{folder}/{_TABLE}"
         return _Engine(open_delta(uri, {}, SystemClock()), uri, _TABLE)
@@ -328,6 +351,19 @@ def _postgres_floor(engine: _Engine, files: list[str]) -> None:
     engine.below.commit()
 
 
+def _clickhouse_floor(engine: _Engine, files: list[str]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    for file in files:
+        rows, sink = _with_key(parquet.ParquetFile(file).read()), pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
+        columns = ", ".join(rows.column_names)
+        statement = f"INSERT INTO {engine.table} ({columns}) FORMAT ArrowStream"
+        engine.below.insert(statement, memoryview(sink.getvalue()), file)
+
+
 def _with_key(rows: Any) -> Any:
     """Returns the rows with the key columns in front, in the types of the table."""
     import pyarrow as pa
@@ -345,6 +381,7 @@ _FLOORS: dict[str, Callable[[_Engine, list[str]], None]] = {
     "iceberg": _iceberg_floor,
     "delta": _delta_floor,
     "postgres": _postgres_floor,
+    "clickhouse": _clickhouse_floor,
 }
 
 
