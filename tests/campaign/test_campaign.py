@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ KEPT = [
     for line in Path(__file__).with_name("kept_windows.txt").read_text(encoding="utf-8").splitlines()
     if line and not line.startswith("#")
 ]
+REPLICAS = ("lagging-replica", "random-replica", "replica-catches-up")
 # Cells of the page that every run checks; each takes about a second.
 CHECKED_CELLS = (
     Cell("first-answer-empty", "v1", "plain"),
@@ -84,6 +86,22 @@ def test_page_has_a_row_for_every_lie() -> None:
     figures = figures_on_page(PAGE.read_text(encoding="utf-8"))
     wanted = {Cell(lie, version, mode) for lie, kind in LIES.items() for version in kind.versions for mode in MODES}
     assert figures.keys() == wanted
+
+
+def test_sentence_about_replicas_states_the_sums_of_the_table() -> None:
+    """The text below the table counts the windows with the outcome *different* as the table does."""
+    page = PAGE.read_text(encoding="utf-8")
+    figures = {cell: cell_text for cell, cell_text in figures_on_page(page).items() if cell.lie in REPLICAS}
+    sums = {
+        mode: sum(int(text.split(" / ")[2].split()[0]) for cell, text in figures.items() if cell.mode == mode)
+        for mode in MODES
+    }
+    stated = re.search(
+        r"missing in (\d+) of 54 windows without verification, in (\d+) with `edges`, and in (\d+) with `recount`",
+        " ".join(page.split()),
+    )
+    assert stated is not None
+    assert {"plain": int(stated[1]), "edges": int(stated[2]), "recount": int(stated[3])} == sums
 
 
 def test_silent_difference_on_the_honest_server_is_a_failure() -> None:

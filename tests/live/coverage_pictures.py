@@ -1,6 +1,6 @@
 """Takes the pictures of the coverage page: the list, a calendar with gaps, a window and the verifications.
 
-The history is generated, because a real one of 18 months would take hours; its newest days have eight states.
+The history is generated, because a real one of 18 months would take hours; its newest days have seven states.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WIDE, NARROW = 1280, 400
 MARGIN = 8
 BUCKET = "acme-audit-logs"
 
-# The calendar has 19 months; the newest of them show eight states.
+# The calendar has 19 months; the newest of them show seven states.
 HIDE_OLD = "months => [...months.children].slice(0, -{count}).forEach(month => month.remove())"
 
 

@@ -32,6 +32,8 @@ FOLDER = PROJECT / "docs" / "pictures"
 DAG_FILES = [PROJECT / "tests" / "live" / "dags" / "telemetry.py", PROJECT / "dags" / "cloudflare_audit_duckdb.py"]
 CONN_ID, WRONG_CONN_ID = "cloudflare_audit", "cloudflare_wrong_token"
 WIDTH, HEIGHT = 1000, 760
+# The form scrolls if the screen is lower, and its picture would be cut.
+FORM_HEIGHT = 1100
 WHOLE = FloatRect(x=0, y=0, width=WIDTH, height=HEIGHT)
 # Logs have long lines; the screen is a usual one.
 LOG_WIDTH = 1440
@@ -84,16 +86,19 @@ def _bucket_settings(home: Home, s3: S3Server) -> dict[str, str]:
 
 
 def _connection(page: Page, live: LiveAirflow) -> None:
-    """Takes the pictures of a new connection's form and of the result of its test."""
+    """Takes the pictures of a new connection's form, as for Cloudflare itself, and of the result of its test."""
+    page.set_viewport_size({"width": WIDTH, "height": FORM_HEIGHT})
     form = browser.open_form(page, "Cloudflare")
     browser.fill(form, {"Connection ID": CONN_ID})
-    base_url = str(live.account.base_url)
-    texts = {"API base URL": base_url, "Port of the API": str(urlsplit(base_url).port)}
-    browser.fill(form, texts | {"API token, or Global API Key": TOKEN}, "Standard Fields")
+    browser.fill(form, {"API token, or Global API Key": TOKEN, "Port of the API": "443"}, "Standard Fields")
     _take(form, "connection-form-credentials")
     browser.fill(form, {"Account id": live.account.account_id}, "Scope")
     _take(form, "connection-form")
+    base_url = str(live.account.base_url)
+    texts = {"API base URL": base_url, "Port of the API": str(urlsplit(base_url).port)}
+    browser.fill(form, texts, "Standard Fields")
     browser.save(page, form)
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
     answer = browser.press_test(page, CONN_ID)
     if not answer["status"]:
         raise RuntimeError(f"The connection of the pictures was refused: {answer['message']}")

@@ -94,7 +94,7 @@ def window_view(history: WindowHistory) -> WindowView:
 
 def _facts(manifest: Manifest) -> Iterator[Fact]:
     fetch = manifest.fetch
-    yield Fact("Asked", f"{dataset_of(manifest)}, window {manifest.window}")
+    yield Fact("Query", f"{dataset_of(manifest)}, window {manifest.window}")
     yield Fact("Window chosen by", manifest.window_rule)
     yield Fact("Files", f"{manifest.file_format}, compression {manifest.compression}, dt={manifest.partition_date}")
     yield Fact("Records", f"{manifest.record_count:,}")

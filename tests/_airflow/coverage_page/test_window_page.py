@@ -11,6 +11,7 @@ from airflow_audit_provider._airflow.coverage_page.runs import Event, matching
 from airflow_audit_provider._airflow.coverage_page.verify_view import verify_view
 from airflow_audit_provider._airflow.coverage_page.views import dataset_view
 from airflow_audit_provider._airflow.coverage_page.window_view import WindowView, window_view
+from airflow_audit_provider._airflow.html_templates import templates_of
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.overview import SeenWindow, overview
@@ -50,6 +51,14 @@ def test_generations_are_listed_with_what_each_added() -> None:
     assert [part.records for part in view.parts] == ["5", "1"]
     facts = dict(view.facts)
     assert (facts["Records"], facts["Added by the newest generation"]) == ("6", "1")
+
+
+def test_query_of_window_has_the_whole_width_and_digest_has_not() -> None:
+    """The description of the query is longer than the digest of the records, which fits a column."""
+    parts: Any = templates_of("airflow_audit_provider._airflow.coverage_page").get_template("parts.html").module
+    shown = str(parts.facts(_view(_store(1)).facts))
+    assert '<div class="long"><dt>Query</dt>' in shown
+    assert "<div><dt>SHA-256 of the added records</dt>" in shown
 
 
 def test_generation_whose_predecessor_was_changed_does_not_name_it() -> None:
