@@ -74,7 +74,7 @@ def pictures(page: str) -> Iterator[Picture]:
     gaps = "[aria-labelledby=gaps-heading]"
     yield Picture("coverage-gaps", page, first=gaps, last=f"{gaps} tbody tr:nth-child(2)", zoom=0.8)
     name = WindowKeys(window, window.start.date()).name
-    yield Picture("coverage-window", f"{page}/w/{name}", last="[aria-labelledby=late-heading]", zoom=0.6)
+    yield Picture("coverage-window", f"{page}/w/{name}", last="[aria-labelledby=late-heading]", zoom=0.75)
     yield Picture("coverage-verify", f"{page}/verify", zoom=0.9)
 
 

@@ -16,7 +16,8 @@ from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, WindowK
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant, to_ns
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
-QUERY = audit_query("v1", None, account_id="0" * 32)
+# The pictures of the documentation show this id.
+QUERY = audit_query("v1", None, account_id="7c5dae5552338874e5053f2534d2767a")
 _DAY = timedelta(days=1)
 
 
