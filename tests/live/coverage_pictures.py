@@ -12,6 +12,7 @@ from typing import NamedTuple
 from playwright.sync_api import Browser, FloatRect
 
 from airflow_audit_provider._airflow.coverage_page.sources import Source
+from airflow_audit_provider.core.api.query import audit_query
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from tests._airflow.coverage_page import histories
 from tests._airflow.coverage_page.browser import chromium, open_page
@@ -25,6 +26,8 @@ WIDE, NARROW = 1280, 400
 # Above what is shown.
 MARGIN = 8
 BUCKET = "acme-audit-logs"
+# The account of the examples in the documentation.
+QUERY = audit_query("v1", None, account_id="7c5dae5552338874e5053f2534d2767a")
 
 # The calendar has 19 months; the newest of them show seven states.
 HIDE_OLD = "months => [...months.children].slice(0, -{count}).forEach(month => month.remove())"
@@ -49,7 +52,7 @@ class Picture(NamedTuple):
 
 def take_coverage(folder: Path, s3: S3Server, temporary: Path, report: Callable[[Path], None]) -> None:
     """Takes every picture of the page into a folder, from histories in the bucket; ``report`` gets each file."""
-    histories_of = {"cloudflare": histories.every_state(), "stitched": histories.stitched()}
+    histories_of = {"cloudflare": histories.every_state(QUERY), "stitched": histories.stitched()}
     client = s3.client()
     for prefix, objects in histories_of.items():
         for key, content in objects.items():

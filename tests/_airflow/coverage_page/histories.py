@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.manifest import Manifest, read_manifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests
 from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, stitching_of
 from airflow_audit_provider.core.verification.pass_records import pass_record
 from airflow_audit_provider.core.windows.window import TimeWindow
-from tests.pipelines.history.generated import committed
+from tests.pipelines.history.generated import QUERY, committed
 
 DAY = timedelta(days=1)
 HOSTILE = "<img src=x onerror=alert(1)>\u202e<script>alert(2)</script>{{ 7*7 }}\"'&"
@@ -30,21 +31,21 @@ def day_windows(first_ago: int, count: int) -> list[TimeWindow]:
     return [TimeWindow(start + number * DAY, start + (number + 1) * DAY) for number in range(count)]
 
 
-def busy(first_ago: int, count: int) -> dict[str, bytes]:
+def busy(first_ago: int, count: int, query: AuditQuery = QUERY) -> dict[str, bytes]:
     """Returns the objects of committed days with different numbers of records."""
     objects: dict[str, bytes] = {}
     for number, window in enumerate(day_windows(first_ago, count)):
-        objects |= dict(committed([window], 1 + number * 7 % 11))
+        objects |= dict(committed([window], 1 + number * 7 % 11, query))
     return objects
 
 
-def every_state() -> dict[str, bytes]:
+def every_state(query: AuditQuery = QUERY) -> dict[str, bytes]:
     """Returns a history with each state: the newest days are the interesting ones.
 
     Before today: 2 and 3 committed and not verified, 4 missing, 5 empty, 6 late, 7 damaged, 8 of another dataset, the
     days before committed and verified; gaps of 20 to 22 and 100 days, and one older than the retention.
     """
-    objects = busy(600, 10) | busy(500, 499)
+    objects = busy(600, 10, query) | busy(500, 499, query)
     for ago in (4, 20, 21, 22, 100):
         del objects[_key(ago)]
     old = [key for key in newest_manifests(objects).values() if key < _key(8)]

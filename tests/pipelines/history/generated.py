@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from airflow_audit_provider.core.api.query import audit_query
+from airflow_audit_provider.core.api.query import AuditQuery, audit_query
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
@@ -16,8 +16,7 @@ from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, WindowK
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant, to_ns
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
-# The pictures of the documentation show this id.
-QUERY = audit_query("v1", None, account_id="7c5dae5552338874e5053f2534d2767a")
+QUERY = audit_query("v1", None, account_id="0" * 32)
 _DAY = timedelta(days=1)
 
 
@@ -28,18 +27,20 @@ def windows(day_count: int, per_day: int = 1) -> list[TimeWindow]:
     return [TimeWindow(start + length * index, start + length * (index + 1)) for index in range(day_count * per_day)]
 
 
-def committed(of: list[TimeWindow], records_per_window: int = 2) -> Iterator[tuple[str, bytes]]:
+def committed(
+    of: list[TimeWindow], records_per_window: int = 2, query: AuditQuery = QUERY
+) -> Iterator[tuple[str, bytes]]:
     """Yields the objects of a destination with these windows committed, one part each, and its descriptor."""
     manifest = None
     for window in of:
-        manifest, part, content = _window(window, records_per_window)
+        manifest, part, content = _window(window, records_per_window, query)
         yield part.key, content
         yield manifest.keys.manifest(1), manifest.to_bytes()
     if manifest is not None:
         yield DATASET_KEY, dataset_of(manifest).to_bytes()
 
 
-def _window(window: TimeWindow, count: int) -> tuple[Manifest, Part, bytes]:
+def _window(window: TimeWindow, count: int, query: AuditQuery) -> tuple[Manifest, Part, bytes]:
     keys = WindowKeys(window, window.start.date())
     instants = [window.start + window.length / count * index for index in range(count)]
     lines = [_line(at) for at in instants]
@@ -48,7 +49,7 @@ def _window(window: TimeWindow, count: int) -> tuple[Manifest, Part, bytes]:
     key = keys.part(1, 0, sha256, "jsonl")
     part = Part(key, len(content), sha256, count, to_ns(instants[0]), to_ns(instants[-1]))
     manifest = Manifest(
-        query=QUERY,
+        query=query,
         window=window,
         window_rule="explicit bounds",
         partition_date=keys.partition_date,
