@@ -199,11 +199,17 @@ class _Detection:
         """Returns the work on known windows after new records, on which rules that look back may find more now."""
         spans = {rule_key(rule): rule.needs_history for rule in self._spec.rules if rule.needs_history}
         changed = [load.window for load in pending.plan.loads]
-        if not spans or not changed or self._before is None:
+        # Their records came while a rule was off that has run on windows behind them before.
+        missed = [one.window for one in work if not one.on_new and not self._due.isdisjoint(one.on_all)]
+        if not spans or not (changed or missed) or self._before is None:
             return []
-        reached = _span(changed)
-        known = self._ledger.windows(TimeWindow(reached.start, reached.end + max(spans.values())))
-        return list(work_again(known.values(), changed, spans, {one.window for one in work if one.on_new}))
+        reached = _span([*changed, *missed])
+        known = self._ledger.windows(TimeWindow(reached.start, reached.end + max(spans.values()))).values()
+        planned = {one.window for one in work if one.on_new}
+        due = {key: span for key, span in spans.items() if key in self._due}
+        before = [one for one in known if not due.keys().isdisjoint(one.rules)]
+        again, rest = merged(work_again(known, changed, spans, planned), list(work_again(before, missed, due, planned)))
+        return [*again, *rest]
 
     def _divide(self, work: Sequence[DetectionWork]) -> tuple[list[WindowRun], list[DetectionWork]]:
         """Returns the windows that are only noted, with their manifests, and the work on the others."""

@@ -125,6 +125,20 @@ def test_history_late_record_completes_a_later_count(rules: tuple[object, ...]) 
     assert found(store) == ["d3"]
 
 
+def test_history_late_record_while_a_rule_is_off_completes_a_later_count(rules: tuple[object, ...]) -> None:
+    """A rule that is switched on again judges the windows behind a late record that it has not seen."""
+    store = MemoryStore()
+    land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1")])
+    land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d3")])
+    run(store, rules)
+    land(store, hour(0), [event(DAY_1 + 0.95 * HOUR, "d2")])
+    for used in (rules[:1], rules[1:]):
+        run(store, used)
+    run(store, rules)
+    run(store, rules)
+    assert found(store) == ["d3"]
+
+
 def test_history_first_seen_looks_at_earlier_windows(rules: tuple[object, ...]) -> None:
     """A login from a known network gives no alert, and one from a new network does."""
     store = MemoryStore()
