@@ -147,7 +147,7 @@ def test_entry_whose_response_is_lost_is_found_in_the_ledger(target: LoadTarget,
     warehouse, client = _warehouse(target)
     insert, entries = client.insert, []
 
-    def lose(statement: str, content: bytes, token: str) -> None:
+    def lose(statement: str, content: bytes | memoryview, token: str) -> None:
         if "_loads" in statement:
             entries.append((statement, content, token))
             if len(entries) != 1:
