@@ -5,6 +5,8 @@ Modules that only a run needs are imported where they are used, because DAG file
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
@@ -93,9 +95,19 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
         """Derives the changes of the windows that have none yet; returns the summary."""
         with translate_task_errors(self), closing(self.hook):
             outcome = self._derive()
-        summary = {**outcome.summary(), "older_command": outcome.older_command(self.destination)}
+        summary = {**outcome.summary(), "older_command": self._older_command(outcome)}
         self._report(outcome, summary)
         return summary
+
+    def _older_command(self, outcome: ChangesOutcome) -> str:
+        """Returns the command for windows before the range, with the connection and the privacy rule of this task."""
+        command = outcome.older_command(self.destination)
+        options: list[str] = []
+        if self.cloudflare_conn_id != DEFAULT_CONN_ID:
+            options += ["--conn-id", self.cloudflare_conn_id]
+        if self.privacy:
+            options += ["--privacy", json.dumps(self.privacy, default=sorted)]
+        return f"{command} {shlex.join(options)}" if command and options else command
 
     def _report(self, outcome: ChangesOutcome, summary: Mapping[str, Any]) -> None:
         """Logs what was derived, and what was left out."""

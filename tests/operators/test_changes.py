@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -141,6 +142,17 @@ def test_summary_names_older_windows_and_the_command_for_them(task_setup: TaskSe
     assert (summary["older_count"], summary["older_command"]) == (1, f"airflow-audit-provider changes {uri} {bounds}")
     _operator(task_setup, start=days[1], end=days[2]).execute({})
     assert _operator(task_setup, start=days[2], end=days[3]).execute({})["older_count"] == 0
+
+
+def test_command_for_older_windows_has_the_rule_and_the_connection_of_the_task(task_setup: TaskSetup) -> None:
+    """The command in the summary has the privacy rule, without which it fails, and the connection of the task."""
+    privacy = {"drop": {"metadata"}}
+    for start in (START, START + timedelta(days=1)):
+        task_setup.land(api_version="v2", privacy=privacy, window_start=start, window_end=start + timedelta(days=1))
+    later = {"start": START + timedelta(days=1), "end": START + timedelta(days=2)}
+    summary = _operator(task_setup, privacy=privacy, cloudflare_conn_id="cf two", **later).execute({})
+    options = ["--conn-id", "cf two", "--privacy", '{"drop": ["metadata"]}']
+    assert shlex.split(summary["older_command"])[-4:] == options
 
 
 def test_late_records_are_added_without_asking_again(task_setup: TaskSetup) -> None:
