@@ -326,5 +326,6 @@ def held_error(held: Mapping[TimeWindow, frozenset[str]], error: VerificationErr
     rules = ", ".join(sorted({key.partition("@")[0] for keys in held.values() for key in keys}))
     return VerificationError(
         f"Rules did not run on {count} from {first} on, because they look back at a window that cannot be read: "
-        f"{rules}. All other rules have run. {error} If the window is lost, use a folder of rules without these."
+        f"{rules}. All other rules ran on all other windows. {error} If the window is lost, use a folder of rules "
+        "without these."
     )

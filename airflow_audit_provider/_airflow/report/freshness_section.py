@@ -43,11 +43,12 @@ def lateness_section(late: Lateness, sentences: tuple[str, ...] = ()) -> Section
 
 def _sentences(fresh: Freshness) -> Iterator[str]:
     if fresh.landed_until_at is not None and fresh.landed_lag_seconds is not None:
-        yield f"Landed until {format_instant(fresh.landed_until_at)}, {format_length(fresh.landed_lag_seconds)} before."
+        landed_until, lag = format_instant(fresh.landed_until_at), format_length(fresh.landed_lag_seconds)
+        yield f"Windows are landed up to {landed_until}, {lag} before the time of this report."
     if fresh.last_event_at is not None and fresh.last_event_age_seconds is not None:
         yield (
             f"The newest record is of {format_instant(fresh.last_event_at)}, "
-            f"{format_length(fresh.last_event_age_seconds)} before."
+            f"{format_length(fresh.last_event_age_seconds)} before that time."
         )
 
 

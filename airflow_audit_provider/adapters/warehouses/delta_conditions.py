@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import ConfigurationError, WarehouseUnavailableError
 
+# The condition is not met, or another write of the same key runs (S3 API, PutObject, If-None-Match).
+_REFUSALS = (412, 409)
 _ENDPOINT = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "ENDPOINT_URL", "ENDPOINT")
 _SECRETS = {
     "aws_access_key_id": ("AWS_ACCESS_KEY_ID", "ACCESS_KEY_ID"),
@@ -27,7 +30,9 @@ def check_conditional_writes(uri: str, options: Mapping[str, str]) -> None:
     """Raises ``ConfigurationError`` if the table's S3 store lets an object be created twice.
 
     It checks stores with an endpoint of their own, because AWS S3 has the condition, and needs botocore, which comes
-    with the extra ``s3``. An error of the first write is left to deltalake, which names it.
+    with the extra ``s3``. An error of the first write is left to deltalake, which names it. Raises
+    ``WarehouseUnavailableError`` if the second write fails for another reason than its condition. A login without the
+    right to delete leaves the empty object, which no reader of a Delta log regards.
     """
     parts = urlsplit(uri)
     # As deltalake reads them: an option under any of its names before the variables, of which it reads AWS_ ones alone.
@@ -48,10 +53,18 @@ def check_conditional_writes(uri: str, options: Mapping[str, str]) -> None:
         return
     try:
         client.put_object(**place, Body=b"", IfNoneMatch="*")
-    except (BotoCoreError, ClientError):
-        return
+    except (BotoCoreError, ClientError) as error:
+        status = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status in _REFUSALS:
+            return
+        raise WarehouseUnavailableError(
+            f"The object store at {endpoint} did not answer whether a file in the folder of the Delta table {uri} can "
+            f"be created twice ({status or type(error).__name__}), so it is unknown whether it heeds If-None-Match. "
+            "Nothing was loaded. Run the task again."
+        ) from error
     finally:
-        client.delete_object(**place)
+        with suppress(BotoCoreError, ClientError):
+            client.delete_object(**place)
     raise ConfigurationError(
         f"The object store at {endpoint} let a file in the folder of the Delta table {uri} be created twice: it "
         "ignores If-None-Match, so two loaders could overwrite each other's commit. Nothing was loaded. Put the table "

@@ -166,7 +166,7 @@ def with_held(
 ) -> DetectedWindow:
     """Returns the state of a window after its work, with the rules by key that could not be run.
 
-    A rule that is off stays held on the records that it missed while it was on.
+    If a rule is switched off, the records that it missed before that stay noted as held for it.
     """
     before = work.known.held if work.known is not None and has_kept_records else ()
     still = frozenset(before) - work.on_all - work.on_new

@@ -123,7 +123,7 @@ class MonthState(msgspec.Struct, frozen=True):
 
 
 class RuleState(msgspec.Struct, frozen=True):
-    """A rule that is on; it has run on all windows that end after ``since`` and were committed up to now."""
+    """A rule that is on, and has run on each window that is committed by now and ends after ``since``."""
 
     rule: str
     since: datetime

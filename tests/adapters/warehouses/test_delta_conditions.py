@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_audit_provider.adapters.warehouses.delta_conditions import check_conditional_writes
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import ConfigurationError, WarehouseUnavailableError
 
 
 class Store(ThreadingHTTPServer):
@@ -18,6 +18,7 @@ class Store(ThreadingHTTPServer):
 
     is_heeding = True
     is_refusing = False
+    is_failing_twice = is_keeping = False
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -33,14 +34,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.puts.append((self.path, self.headers.get("If-None-Match")))
         if self.server.is_refusing:
             return self._answer(403)
+        if self.server.is_failing_twice and self.path in self.server.objects:
+            return self._answer(503)
         if self.server.is_heeding and self.path in self.server.objects:
             return self._answer(412)
         self.server.objects.add(self.path)
         return self._answer(200)
 
     def do_DELETE(self) -> None:
+        if self.server.is_keeping:
+            return self._answer(403)
         self.server.objects.discard(self.path)
-        self._answer(204)
+        return self._answer(204)
 
     def _answer(self, status: int) -> None:
         self.send_response(status)
@@ -83,6 +88,21 @@ def test_store_that_heeds_the_condition_is_accepted(store: Store) -> None:
     assert len(store.puts) == 2
     assert all(path.startswith("/lake/a/table/_delta_log/_audit_write_") for path, _ in store.puts)
     assert store.objects == set()
+
+
+def test_second_write_that_fails_otherwise_proves_nothing(store: Store) -> None:
+    """A store that answers the second write with 503 is asked again by the next attempt of the task."""
+    store.is_failing_twice = True
+    with pytest.raises(WarehouseUnavailableError, match=r"503.*Run the task again"):
+        check_conditional_writes("s3://lake/a/table", _options(store))
+    assert store.objects == set()
+
+
+def test_login_without_the_right_to_delete_can_load(store: Store) -> None:
+    """The empty object stays in the folder of the log, where nobody reads it."""
+    store.is_keeping = True
+    check_conditional_writes("s3://lake/a/table", _options(store))
+    assert len(store.objects) == 1
 
 
 def test_refused_write_is_left_to_deltalake(store: Store) -> None:
