@@ -28,7 +28,7 @@ _DEFAULT_RANGE = timedelta(days=7)
 
 
 class CloudflareAuditLogsChangesOperator(BaseOperator):
-    """Writes the values of its resource before and after the action of each record, into files beside the data.
+    """Writes the values of each record's resource before and after the action, into files beside the data.
 
     A record of version 1 has both values. For a record of version 2, the operator requests the history of the resource,
     once for all records of the resource. The files are in the folder ``_changes`` of the destination and have one row
@@ -48,8 +48,8 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
     :param privacy: the ``privacy`` of the land operator; it must be the one that the windows were written with.
 
     Windows whose newest generation is done are skipped. Returns a summary with ``window_count record_count
-    request_count history_status is_complete skipped_count older_count older_command``: the last
-    two say how many windows before the range have no changes, and which command derives them.
+    request_count history_status is_complete skipped_count older_count older_command``: the last two say for how many
+    windows before the range the changes have not been derived yet, and which command derives them.
     """
 
     template_fields: Sequence[str] = ("destination", "cloudflare_conn_id", "destination_conn_id", "start", "end")

@@ -52,18 +52,18 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
     :param timezone: IANA zone of the windows, and of bounds without an offset.
     :param settle_delay: the land operator's; by default from the configuration.
     :param reasons: which gaps are handed over: ``missing``, ``late`` and ``unverified``.
-    :param late_delay: how long after its end a window may still get records. A window that was committed before this
-        time has passed is late, and is read again once.
+    :param late_delay: how long after its end a window may still get records. A window that was committed within this
+        time is late, and is read again once, after this time.
     :param max_gaps: how many gaps are handed over at most; by default ``max_map_length`` of Airflow's configuration.
         Late ones are all handed over, because the next run does not find them again. The log and the XCom ``summary``
         say how many of the others remain for the next run.
     :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
     :param send_metrics: whether the gaps are counted in metrics; without ``end`` also how fresh the data is. Set it to
         False in a task that waits for a window: otherwise each attempt counts a gap, although the window is not due.
-    :param max_event_age: how long before ``end``, or without it before now, the newest committed record may be. If it
-        is older and there is no gap to hand over, the task fails and is retried. With a gap it hands the gap over and
-        logs a warning. To fail after the gaps are filled, add a second coverage task with ``reasons=("missing",)``
-        after the land task. Omit it if the account can be quiet for so long.
+    :param max_event_age: how old the newest committed record may be, measured at ``end``, or now if there is no
+        ``end``. If it is older and there is no gap to hand over, the task fails and is retried. With a gap it hands the
+        gap over and logs a warning. To fail after the gaps are filled, add a second coverage task with
+        ``reasons=("missing",)`` after the land task. Omit ``max_event_age`` if the account can be quiet for so long.
 
     A gap is missing if no window of it was committed, late if it was committed less than ``late_delay`` after its end,
     and unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason
