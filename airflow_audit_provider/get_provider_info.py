@@ -130,7 +130,7 @@ def _page_options() -> dict[str, object]:
     """The options of the coverage page."""
     return {
         "coverage_destinations": {
-            "description": "Datasets of the coverage page beside the assets: a JSON list of objects with the texts "
+            "description": "Datasets of the coverage page beside the assets: a JSON list of objects; each has the key "
             "destination and, if wanted, destination_conn_id and dag_id.",
             "version_added": "1.0.0",
             "type": "string",
@@ -138,7 +138,7 @@ def _page_options() -> dict[str, object]:
             "default": "",
         },
         "coverage_assets": {
-            "description": "Whether the coverage page shows datasets that only an asset names.",
+            "description": "Whether the coverage page also shows datasets that have an asset and are not listed.",
             "version_added": "1.0.0",
             "type": "boolean",
             "example": "False",

@@ -49,8 +49,8 @@ def add_plan(commands: Commands) -> None:
         type=int,
         dest="sample_count",
         metavar="COUNT",
-        help="how many pages of the log may be requested as samples, 6 to 300, default: 30; for a backfill of more "
-        "than 100 requests a sample, up to three times as many",
+        help="how many pages of the log may be requested as samples, 6 to 300, default: 30; up to three times as "
+        "many if the backfill needs more than 100 requests for each of them",
     )
     parser.add_argument(
         "--verify",

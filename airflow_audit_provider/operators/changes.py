@@ -116,7 +116,7 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
             self.log.warning("The run ended after %d requests; the next run continues", outcome.request_count)
         if outcome.older:
             self.log.warning(
-                "%d windows before the range have no changes. To derive them, run: %s",
+                "The changes of %d windows before the range are not derived yet. To derive them, run: %s",
                 len(outcome.older),
                 summary["older_command"],
             )

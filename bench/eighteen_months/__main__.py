@@ -227,7 +227,7 @@ They use one token and share the default request budget, a file. The log has nig
 During the backfill the API returns 503 to every request for some time. Later the machine that runs scheduler and tasks
 is killed and comes back after some time.
 
-Measured on {measured_on}: {machine}, which other processes used as well.
+Measured on {measured_on}: {machine}. Other processes ran on the machine at the same time.
 
 | figure | value |
 |---|---|
