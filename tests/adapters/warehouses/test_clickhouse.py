@@ -28,6 +28,8 @@ from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, WarehouseUnavailableError
 from airflow_audit_provider.formats.warehouse_rows import table_columns
 
+pytestmark = pytest.mark.integration
+
 NAMES = ClickHouseNames(table_name("lake.audit"))
 COLUMNS = (*KEY_COLUMNS, *table_columns())
 REMEMBERS = "MergeTree ORDER BY dataset SETTINGS non_replicated_deduplication_window = 10000"

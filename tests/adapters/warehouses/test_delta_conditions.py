@@ -12,6 +12,8 @@ import pytest
 from airflow_audit_provider.adapters.warehouses.delta_conditions import check_conditional_writes
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseUnavailableError
 
+pytestmark = pytest.mark.integration
+
 
 class Store(ThreadingHTTPServer):
     """An S3 store in memory that heeds the condition of a write, or ignores it, or refuses everything."""
@@ -60,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
 def store() -> Iterator[Store]:
     """A store that runs in a thread."""
     with Store() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         server.shutdown()

@@ -29,6 +29,8 @@ from tests.pipelines.history.generated import END, committed, windows
 from tests.pipelines.verify.dataset import DAY, commit, record
 from tests.pipelines.verify.memory_store import MemoryStore
 
+pytestmark = pytest.mark.integration
+
 FOLDER = "_manifest_index/"
 OCTOBER = f"{FOLDER}2026-10.jsonl.gz"
 HOUR = timedelta(hours=1)
@@ -65,7 +67,6 @@ def _newest(store: MemoryStore) -> list[str]:
     return sorted(newest_manifests(store.objects).values())
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("per_day", [24, 48])
 def test_calls_of_the_coverage_of_everything_grow_with_months(per_day: int) -> None:
     """Two requests of walking and reading the descriptor, one for each month, one for each 1,000 keys."""
@@ -89,7 +90,6 @@ def test_index_spares_the_reading_of_manifests(store: CountingStore) -> None:
     assert found == coverage(_without_index(store), END)
 
 
-@pytest.mark.integration
 def test_work_of_coverage_with_an_index_grows_with_the_history() -> None:
     """Twice the windows take twice the function calls."""
     counts = []

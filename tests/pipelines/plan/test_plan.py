@@ -23,6 +23,8 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from tests.pipelines.pull.landing import fake_with, land, objects, pull_spec, reader_of
 
+pytestmark = pytest.mark.integration
+
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 TODAY = NOW.replace(hour=0)
@@ -61,7 +63,6 @@ def counts(plan: Plan) -> dict[str, int]:
     return {state: count for state, count in plan.windows.items() if count}
 
 
-@pytest.mark.integration
 def test_plan_without_bounds_is_of_all_that_can_be_read(place: Place) -> None:
     """Without bounds, the plan begins with the oldest whole day and ends with the last settled one."""
     plan = place.plan()
@@ -160,7 +161,6 @@ def test_plan_names_the_one_task_that_lands_what_is_missing(place: Place) -> Non
     assert "partition_by" not in place.plan(TODAY - DAY, TODAY).text()
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("partition_by", ["hour", "day", "month"])
 @pytest.mark.parametrize("timezone", ["Asia/Kolkata", "America/Havana"])
 def test_plan_of_what_a_divided_run_commits_has_its_windows(place: Place, partition_by: str, timezone: str) -> None:
@@ -252,7 +252,6 @@ def test_limit_of_the_server_decides_the_minutes(tmp_path: Path) -> None:
     assert plan.need.limit_seconds == pytest.approx(plan.need.request_count * 3, abs=2)
 
 
-@pytest.mark.integration
 def test_summary_for_xcom_is_bounded(place: Place) -> None:
     """A destination with a gap on every other day has a summary of twenty spans and ten commands."""
     for number in range(0, 60, 2):

@@ -20,6 +20,8 @@ from airflow_audit_provider.testing.logpush import FIELDS, LogpushFaults, Logpus
 from tests.pipelines.pull.landing import END, START, land, pull_spec, reader_of
 from tests.pipelines.reconcile.archives import Account, landed_account, stored
 
+pytestmark = pytest.mark.integration
+
 VERSIONS = ("v1", "v2")
 NO_FAULTS = LogpushFaults()
 FAULTS = LogpushFaults(

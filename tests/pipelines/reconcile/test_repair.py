@@ -26,6 +26,8 @@ from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, Kille
 from tests.pipelines.pull.landing import START, land, objects, pull_spec, reader_of, record_at
 from tests.pipelines.reconcile.archives import Account, form_of, landed_account, stored
 
+pytestmark = pytest.mark.integration
+
 FAULTS = LogpushFaults(drop=0.1, cut=0.1, disabled=((START, START + timedelta(hours=3)),))
 FORMS = {
     "ndjson": LogpushOptions(),

@@ -30,6 +30,8 @@ from tests.pipelines.verify.dataset import DAY, OTHER_PRIVATE_PEM, PRIVATE_PEM, 
 from tests.pipelines.verify.memory_store import MemoryStore
 
 SIGNER = Ed25519Signer(PRIVATE_PEM)
+pytestmark = pytest.mark.integration
+
 ANCHORS = TrustAnchors(Ed25519Verifier([PUBLIC_PEM]))
 DAYS = 8
 INDEX = "_seals/index/000008.json"
@@ -68,7 +70,6 @@ def test_index_is_written_when_four_seals_have_none(store: CountingStore) -> Non
     assert verify(store, anchors=ANCHORS).findings == ()
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("signer", [None, SIGNER])
 def test_requests_of_seal_and_verify_do_not_grow_with_the_number_of_seals(signer: Ed25519Signer | None) -> None:
     """Nothing new, a new day and its verification: the same few requests after 8 days and after 120."""
@@ -168,7 +169,6 @@ def test_index_that_disagrees_is_ignored_and_reported(store: CountingStore, dama
     }
 
 
-@pytest.mark.integration
 def test_any_changed_byte_of_an_index_changes_no_result(store: CountingStore) -> None:
     """A verification of a day has no severe finding, and a damaged seal is found, whatever the index holds."""
     chance = random.Random(1)
@@ -378,7 +378,6 @@ def test_sweep_leaves_the_index(store: CountingStore) -> None:
     assert INDEX in store.objects
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("after_effect", [False, True])
 def test_run_after_a_kill_makes_the_same_seals(after_effect: bool) -> None:
     """After a kill at any operation, also of the index, the next run makes the same seals and nothing is severe."""
