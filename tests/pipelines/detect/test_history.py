@@ -13,6 +13,7 @@ from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, par
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.formats.sigma.rules import DetectionRule
 from airflow_audit_provider.pipelines.backtest import backtest
 from airflow_audit_provider.pipelines.detect import DetectSpec, detect
 from airflow_audit_provider.pipelines.sigma_rules import SIGMA, load_sigma_rules, run_sigma_rules
@@ -63,7 +64,7 @@ first_seen:
 
 
 @pytest.fixture(scope="module")
-def rules(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+def rules(tmp_path_factory: pytest.TempPathFactory) -> tuple[DetectionRule, ...]:
     """A rule that counts deletions, and one that finds a login from a new network."""
     folder = tmp_path_factory.mktemp("rules")
     gone = SEARCH.format(title="Gone", name="gone", id="00000000-0000-4000-8000-00000000000a", action="delete")
@@ -85,9 +86,9 @@ def hour(number: int) -> TimeWindow:
     return TimeWindow(DAY_1 + number * HOUR, DAY_1 + (number + 1) * HOUR)
 
 
-def run(store: Store, rules: tuple[object, ...], attempt_id: str = "one") -> None:
+def run(store: Store, rules: tuple[DetectionRule, ...], attempt_id: str = "one") -> None:
     """Runs the rules on everything."""
-    spec = DetectSpec(rules, NOW, DAY_1, attempt_id)  # type: ignore[arg-type]  # rules have what a rule needs
+    spec = DetectSpec(rules, NOW, DAY_1, attempt_id)
     detect(spec, store, SIGMA, lambda _: None)
 
 
@@ -96,13 +97,13 @@ def found(store: Store) -> list[str]:
     return sorted(name for _, name in given(store))
 
 
-def truth(records: list[AuditRecord], rules: tuple[object, ...]) -> list[str]:
+def truth(records: list[AuditRecord], rules: tuple[DetectionRule, ...]) -> list[str]:
     """Returns the ids of the records for which rules fire, with all records in one table."""
-    matches = run_sigma_rules(ApiVersion.V1, sorted(records), rules)  # type: ignore[arg-type]  # these have what is used
+    matches = run_sigma_rules(ApiVersion.V1, sorted(records), rules)
     return sorted(record.id for _, record in matches)
 
 
-def test_history_count_over_two_windows(rules: tuple[object, ...]) -> None:
+def test_history_count_over_two_windows(rules: tuple[DetectionRule, ...]) -> None:
     """The record that completes a count gets the alert, also if the others are in the window before it."""
     store = MemoryStore()
     land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1"), event(DAY_1 + 0.95 * HOUR, "d2")])
@@ -114,7 +115,7 @@ def test_history_count_over_two_windows(rules: tuple[object, ...]) -> None:
     assert found(store) == ["d3"]
 
 
-def test_history_late_record_completes_a_later_count(rules: tuple[object, ...]) -> None:
+def test_history_late_record_completes_a_later_count(rules: tuple[DetectionRule, ...]) -> None:
     """A late record makes a record of a later window fire, although that window has no new generation."""
     store = MemoryStore()
     land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1")])
@@ -125,7 +126,7 @@ def test_history_late_record_completes_a_later_count(rules: tuple[object, ...]) 
     assert found(store) == ["d3"]
 
 
-def test_history_late_record_while_a_rule_is_off_completes_a_later_count(rules: tuple[object, ...]) -> None:
+def test_history_late_record_while_a_rule_is_off_completes_a_later_count(rules: tuple[DetectionRule, ...]) -> None:
     """A rule that is switched on again judges the windows behind a late record that it has not seen."""
     store = MemoryStore()
     land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1")])
@@ -139,7 +140,7 @@ def test_history_late_record_while_a_rule_is_off_completes_a_later_count(rules: 
     assert found(store) == ["d3"]
 
 
-def test_history_first_seen_looks_at_earlier_windows(rules: tuple[object, ...]) -> None:
+def test_history_first_seen_looks_at_earlier_windows(rules: tuple[DetectionRule, ...]) -> None:
     """A login from a known network gives no alert, and one from a new network does."""
     store = MemoryStore()
     for number, ip in enumerate(["192.0.2.1", "192.0.2.9", "198.51.100.1", "192.0.2.7"]):
@@ -163,7 +164,7 @@ def history(chance: random.Random) -> list[AuditRecord]:
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(one, marks=pytest.mark.nightly) for one in range(1, 25))])
-def test_history_in_any_order_leaves_out_no_alert(rules: tuple[object, ...], seed: int) -> None:
+def test_history_in_any_order_leaves_out_no_alert(rules: tuple[DetectionRule, ...], seed: int) -> None:
     """What fires on all records has one alert in any order of windows, also if parts are damaged for a while."""
     chance = random.Random(seed)
     records = history(chance)
@@ -173,7 +174,7 @@ def test_history_in_any_order_leaves_out_no_alert(rules: tuple[object, ...], see
         land(ordered, hour(number), [one for one in records if hour(number).contains(one.event_ns)])
         run(ordered, rules)
     assert found(ordered) == expected
-    tallies = backtest(ordered, rules, SIGMA, (None, None)).tallies  # type: ignore[arg-type]  # these have what is used
+    tallies = backtest(ordered, rules, SIGMA, (None, None)).tallies
     assert sum(one.by_day.total() for one in tallies.values()) == len(expected)
     chance.shuffle(records)
     for start in range(0, len(records), 10):
@@ -204,7 +205,7 @@ def damaged(store: MemoryStore, of: TimeWindow) -> tuple[str, bytes]:
     return key, content
 
 
-def test_history_unreadable_window_is_in_no_count_of_later_ones(rules: tuple[object, ...]) -> None:
+def test_history_unreadable_window_is_in_no_count_of_later_ones(rules: tuple[DetectionRule, ...]) -> None:
     """A rule that is added runs on no window while it cannot read the one before; restored, that is in its count."""
     store = MemoryStore()
     land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1"), event(DAY_1 + 0.95 * HOUR, "d2")])
@@ -219,7 +220,7 @@ def test_history_unreadable_window_is_in_no_count_of_later_ones(rules: tuple[obj
 
 
 @pytest.mark.parametrize("is_gone", [False, True], ids=["damaged part", "lost manifest"])
-def test_history_unreadable_later_window_is_judged_again(rules: tuple[object, ...], is_gone: bool) -> None:
+def test_history_unreadable_later_window_is_judged_again(rules: tuple[DetectionRule, ...], is_gone: bool) -> None:
     """A late record stays pending while a window behind it, whose count it completes, cannot be read."""
     store = MemoryStore()
     land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1")])
@@ -238,14 +239,14 @@ def test_history_unreadable_later_window_is_judged_again(rules: tuple[object, ..
     assert found(store) == ["d3"]
 
 
-def test_history_backtest_of_a_range_reads_the_span_before_it(rules: tuple[object, ...]) -> None:
+def test_history_backtest_of_a_range_reads_the_span_before_it(rules: tuple[DetectionRule, ...]) -> None:
     """A back-test finds in a range what it finds there in a back-test of everything."""
     store = MemoryStore()
     land(store, hour(0), [event(DAY_1 + 0.2 * HOUR, "l0", "login"), event(DAY_1 + 0.9 * HOUR, "d1")])
     land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d2"), event(DAY_1 + 1.2 * HOUR, "d3")])
     land(store, hour(2), [event(DAY_1 + 2.1 * HOUR, "l1", "login"), event(DAY_1 + 2.2 * HOUR, "l2", "login", "::1")])
     for first, expected in ((1, 2), (2, 1)):
-        found_ = backtest(store, rules, SIGMA, (hour(first).start, None))  # type: ignore[arg-type]  # these have what is used
+        found_ = backtest(store, rules, SIGMA, (hour(first).start, None))
         assert sum(one.by_day.total() for one in found_.tallies.values()) == expected
         assert found_.windows == [hour(number) for number in range(first, 3)]
 
@@ -254,7 +255,7 @@ ALONE = SEARCH.format(title="Any", name="any", id="00000000-0000-4000-8000-00000
 
 
 @pytest.fixture(scope="module")
-def three(rules: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+def three(rules: tuple[DetectionRule, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[DetectionRule, ...]:
     """Those two rules, and one that judges each record alone."""
     folder = tmp_path_factory.mktemp("alone")
     (folder / "alone.yml").write_text(ALONE.strip())
@@ -276,7 +277,7 @@ def alerts_by_rule(store: MemoryStore) -> dict[str, set[int]]:
     return by_rule
 
 
-def test_history_damaged_part_holds_only_rules_that_look_back_at_it(three: tuple[object, ...]) -> None:
+def test_history_damaged_part_holds_only_rules_that_look_back_at_it(three: tuple[DetectionRule, ...]) -> None:
     """Rules run on each window whose records do not look back at the damaged part; restored, the others run, too."""
     store = MemoryStore()
     # Three hours apart, each count is lower in between, and each login has one within the five hours before it.
@@ -296,7 +297,7 @@ def test_history_damaged_part_holds_only_rules_that_look_back_at_it(three: tuple
 
 
 @pytest.mark.parametrize("lost", ["g0001", "g0002"], ids=["whole window", "newest generation"])
-def test_history_lost_manifest_holds_rules_that_look_back_at_it(three: tuple[object, ...], lost: str) -> None:
+def test_history_lost_manifest_holds_rules_that_look_back_at_it(three: tuple[DetectionRule, ...], lost: str) -> None:
     """A rule that looks back at a manifest that is gone waits for it, also if no listing of all manifests is due."""
     store = MemoryStore()
     land(store, hour(1), three_deletions(1))
