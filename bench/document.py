@@ -189,8 +189,9 @@ def _imports(results: Results) -> str:
         for name, added_ms in results.imports_ms.items()
     ]
     about = (
-        "CPU milliseconds that importing the operator's module adds after `airflow.sdk`, `BaseOperator`, `BaseHook`,\n"
-        "`BaseSensorOperator`, `ObjectStoragePath`, `conf` and `BaseTrigger`. Medians over new interpreters.\n"
+        "The table shows how many milliseconds of CPU the import of the operator's module takes after `airflow.sdk`,\n"
+        "`BaseOperator`, `BaseHook`, `BaseSensorOperator`, `ObjectStoragePath`, `conf` and `BaseTrigger` have been "
+        "imported.\nThe figures are medians over new interpreters.\n"
     )
     return "\n".join(["## Importing", "", about, "| operator | ms |", "|---|--:|", *rows, ""])
 

@@ -165,12 +165,13 @@ HEAD = """# Loading: CPU of a load compared with the engine's own load
 <!-- Written by `python -m bench.loading --write`; change bench/loading.py, not this page. -->
 
 Each row loads one landed window of {records:,} records, {form}, into an empty table. The *floor* is the
-engine's own simplest way to load the same rows, without digests, ledger and transaction of this provider: DuckDB's
-`INSERT … SELECT … FROM read_parquet`, the append of one Arrow table to Iceberg and with `write_deltalake` to Delta, for
-PostgreSQL a `COPY` of Arrow's CSV, and for ClickHouse one INSERT of an Arrow stream. For PostgreSQL and ClickHouse, all
-figures are the CPU time of the client, without the server. ClickHouse's engine runs behind the HTTP server of the
-tests. Floor and load take turns. Figures are medians of {runs} runs. Compare *ratio*: the load's CPU time divided by
-the floor's in the same run. Below 1, the load takes less CPU time than the floor.
+engine's own simplest way to load the same rows, without digests, ledger and transaction of this provider. For
+DuckDB this is `INSERT … SELECT … FROM read_parquet`, for Iceberg the append of one Arrow table, for Delta
+`write_deltalake` with one Arrow table, for PostgreSQL a `COPY` of Arrow's CSV, and for ClickHouse one INSERT of an
+Arrow stream. For PostgreSQL and ClickHouse, CPU time and memory are those of the client, without the server.
+ClickHouse's engine runs behind the HTTP server of the tests. Floor and load take turns. Figures are medians of {runs}
+runs. Compare *ratio*: the load's CPU time divided by the floor's in the same run. Below 1, the load takes less CPU
+time than the floor.
 """
 TABLE_HEAD = """
 Measured on {measured_on}: {machine}.
@@ -183,7 +184,7 @@ DLT_HEAD = """
 
 dlt loads the same files, in turns with the loads above, with its `filesystem` source, `read_parquet` with
 `use_pyarrow=True`, and the file format that costs it least for each engine: Parquet for DuckDB, an Iceberg table in a
-folder, CSV for PostgreSQL. It compares the files with no digest. The figures include its start.
+folder, CSV for PostgreSQL. dlt does not check the digests of the files. The figures include the start of dlt.
 
 | engine | load, µs a record | dlt, µs a record | dlt ÷ load | dlt, s | dlt, peak MiB |
 |---|--:|--:|--:|--:|--:|

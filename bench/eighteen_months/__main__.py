@@ -223,9 +223,9 @@ PAGE_TEXT = """# Eighteen months in one backfill, with two outages
 
 A real Airflow (scheduler, API server, LocalExecutor, PostgreSQL) lands {setup.day_count} days by `airflow backfill
 create`: {run_count} runs of {setup.days_a_run} days each with `partition_by="day"`, {setup.side_by_side} side by side.
-They use one token and share the default request budget, a file. The log has nights, weekends, busy days and bursts.
-During the backfill the API returns 503 to every request for some time. Later the machine that runs scheduler and tasks
-is killed and comes back after some time.
+They use one token and share the default request budget, which is a file. The log has nights, weekends, busy days and
+bursts. During the backfill the API returns 503 to every request for some time. Later the machine that runs scheduler
+and tasks is killed and comes back after some time.
 
 Measured on {measured_on}: {machine}. Other processes ran on the machine at the same time.
 
@@ -236,8 +236,8 @@ Measured on {measured_on}: {machine}. Other processes ran on the machine at the 
 | requests answered | {request_count:,} |
 | requests refused (429) | {refused_count} |
 | share of the allowed rate while there was work | {share_text} |
-| complete periods of the limit; of these used to the last request | {periods}; {full} |
-| least requests in a complete period | {least} of 1200 |
+| complete periods of the limit; how many of them were used to the last request | {periods}; {full} |
+| fewest requests in a complete period | {least} of 1200 |
 | requests that were sent again after a response | {repeated_count} ({repeated_share}) |
 | requests that failed in the outage of the API (503) | {failed_count} |
 | first answered request after the outage of the API | {api_recovery} s |
@@ -258,14 +258,14 @@ Not scaled are the time-outs and back-offs of the provider and the time that Air
 to the limit they are {setup.clock_scale:g} times as long as with the real API, so the share and the recovery would be
 better there.
 
-The fake returns at most 100 records in a page, where the API returns 1000. The {setup.records_per_day:,} records of a
-mean day therefore need as many requests as a log of ten times as many records, and two cores can process the pages at
-the speed of the scaled clock if nothing else uses them. A period that was used to its last request was bounded by the
-rate limit; any other was bounded by the processors or by the start of tasks.
+The fake returns at most 100 records in a page, where the API returns 1000. The requests for the
+{setup.records_per_day:,} records of a mean day could therefore fetch ten times as many from the real API. Two cores
+can process the pages at the speed of the scaled clock if nothing else uses the cores. A period that was used to its
+last request was bounded by the rate limit; any other was bounded by the processors or by the start of tasks.
 
-*While there was work* excludes the time from the beginning of each outage to the first answered request after it, and
-the last period before each outage and before the end, because these periods are incomplete. A period begins with its
-first request.
+*While there was work* excludes the time from the beginning of each outage to the first answered request after it. It
+also excludes the last period before each outage and the last period before the end, because these periods are
+incomplete. A period begins with its first request.
 The provider adds 2 % to each period, so 98 % is the most that it can use. The goal of 97 % is {verdict}.
 
 An earlier run with the clock scaled by 5, on two cores with 20 runnable processes, was also complete and had no

@@ -207,10 +207,10 @@ TAIL = """
 Of a pull into S3, about 0.28 s are the imports of s3fs and of the amazon provider (aiohttp, botocore, boto3, requests),
 and 0.1 s the creation of the client and its first call; both come with the file system that Airflow's connection
 creates. s3fs is seven tenths of the imports, with aiohttp and aiobotocore; without the amazon provider, opening S3
-would take about 0.08 s less. This provider does not do that: it would have to find roles, profiles, regions and
-endpoints of a connection by itself. If it found others than the amazon provider finds, it would act on S3 as another
-user. Of a pull into Parquet, 0.1 s is the import of pyarrow. Neither pandas nor another store's file system is
-imported.
+would take about 0.08 s less. This provider uses the amazon provider all the same, because otherwise it would have to
+find roles, profiles, regions and endpoints of a connection by itself. If it found others than the amazon provider
+finds, it would act on S3 as another user. Of a pull into Parquet, 0.1 s is the import of pyarrow. Neither pandas nor
+another store's file system is imported.
 """
 
 

@@ -150,7 +150,7 @@ class ShuffledTies(Lie):
 
 
 class OddRecords(Lie):
-    meaning = "an honest log with 1 to 8 odd records: null times, float ids, NaN, 1,500 levels deep and others"
+    meaning = "an honest log with 1 to 8 odd records: null times, float ids, NaN, 1,500 levels of nesting and others"
     shapes = ("quiet", "busy", "dense", "empty", "edges", "crowded", "one second")
     odd_count = 8
 
