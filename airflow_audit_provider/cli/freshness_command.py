@@ -74,7 +74,7 @@ def _freshness_lines(found: Freshness) -> list[str]:
 def _lateness_lines(found: Lateness) -> list[str]:
     commits = f"{count_of(found.first_count, 'record')} in the first commit of a window."
     windows = f"{count_of(found.window_count, 'window')}: {found.delayed_count} first read more than 1 h late, "
-    windows += f"{found.open_count} still read again by the lookback, "
+    windows += f"{found.open_count} that the lookback will read again, "
     windows += f"{found.unknown_count} without an entry in the commit log."
     lines = [
         f"{count_of(found.late_count, 'late record')} in {count_of(found.addition_count, 'part')}; {commits}",
@@ -85,7 +85,15 @@ def _lateness_lines(found: Lateness) -> list[str]:
         rows = [columns, ("at least", *_lengths(found.at_least)), ("at most", *_lengths(found.at_most))]
         lines += ["", as_table(rows).rstrip()]
     settings = (("settle_delay", found.settle_delay), ("lookback", found.lookback))
-    heading = ("setting", "now", "proposed", "would have missed none", "misses now", "misses then", "of records")
+    heading = (
+        "setting",
+        "current",
+        "proposed",
+        "would have missed none",
+        "missed by current",
+        "missed by proposed",
+        "of records",
+    )
     lines += ["", as_table([heading, *(_row(name, one) for name, one in settings)]).rstrip(), ""]
     return lines + [f"{name}: {note}" for name, one in settings for note in _notes(one, found)] + _limits(found)
 
