@@ -83,7 +83,10 @@ class AuditProviderError(Exception):
         self.message = message
 
     def own_words(self) -> str:
-        """Returns the message with the class of another library's error, not its text, which may hold a credential."""
+        """Returns the message without the texts of other libraries' errors, which may hold a credential.
+
+        In place of such a text, the message has the class of the error.
+        """
         message, cause = self.message, self.__cause__
         while cause is not None:
             kind = type(cause).__name__

@@ -49,7 +49,7 @@ def known_products() -> str:
     """Returns the known products, by what their changes are."""
     named = products()
     calls, people = (", ".join(f"`{name}`" for name in named[kind]) for kind in ("calls", "people"))
-    return f"API Activity: {calls}.\n\nAbout people, so that creating and deleting is Account Change: {people}."
+    return f"API Activity: {calls}.\n\nProducts about people, whose `create` and `delete` are Account Change: {people}."
 
 
 def _actions(version: str) -> str:

@@ -58,13 +58,13 @@ def add_coverage(commands: Commands) -> None:
         type=minutes,
         default=DEFAULT_SETTLE_DELAY,
         metavar="MINUTES",
-        help="a gap is pending, not missing, until this long after its end, and while its window has not ended; "
-        "default: 15",
+        help="a gap is missing only if it ended at least this long ago; until then, and while its window has not "
+        "ended, it is pending; default: 15",
     )
     parser.add_argument(
         "--freshness",
         action="store_true",
-        help="also show how late records came, and the settle_delay and lookback that follow, as the command freshness",
+        help="also show how late records came, and propose settle_delay and lookback, as the command freshness does",
     )
     parser.add_argument(
         "--write-index",

@@ -38,7 +38,7 @@ def add_plan(commands: Commands) -> None:
     )
     add_log(parser)
     parser.add_argument(
-        "--division", choices=DIVISIONS, help="length of a window, as the schedule of the DAG; default: day"
+        "--division", choices=DIVISIONS, help="length of a window, the same as in the DAG's schedule; default: day"
     )
     parser.add_argument("--timezone", metavar="NAME", help="time zone of the windows; default: UTC")
     parser.add_argument(

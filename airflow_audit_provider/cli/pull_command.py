@@ -66,7 +66,7 @@ def _add_windows(parser: argparse.ArgumentParser) -> None:
         "--partition-by",
         choices=(*DIVISIONS, WHOLE_RANGE),
         default="day",
-        help="length of a window; with none the range is one window, and needs both bounds; default: day",
+        help="length of a window; none makes the whole range one window and requires --start and --end; default: day",
     )
     parser.add_argument("--timezone", default="UTC", metavar="NAME", help="time zone of the windows; default: UTC")
     parser.add_argument(

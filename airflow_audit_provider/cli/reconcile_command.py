@@ -101,7 +101,7 @@ def _add_repairs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repair-to",
         metavar="URI",
-        help="folder beside the archive to which the records that the archive lacks are written, in the form of the "
+        help="folder beside the archive for the records that the archive lacks; they are written in the form of the "
         "job's files; records that an earlier repair wrote there are not written again",
     )
     parser.add_argument(

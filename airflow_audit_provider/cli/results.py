@@ -14,7 +14,10 @@ from airflow_audit_provider.pipelines.seal import SealReport
 
 
 class Retained(msgspec.Struct, frozen=True):
-    """An orphaned file that the store keeps until a time; null is until a legal hold is removed."""
+    """An orphaned file that the store keeps.
+
+    The field ``until`` has the end of its lock, and is null for a legal hold, which stays until somebody removes it.
+    """
 
     key: str
     size_bytes: int

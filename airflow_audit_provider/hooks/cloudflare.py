@@ -357,7 +357,7 @@ class CloudflareHook(BaseHook):
         )
 
     def product_categories(self, account_id: str | None = None) -> list[dict[str, Any]]:
-        """Returns the product categories of an account as the API lists them; their ``value`` is that of the filter.
+        """Returns the product categories of an account as the API lists them; the filter accepts their ``value``.
 
         :param account_id: the account; by default the connection's.
         """

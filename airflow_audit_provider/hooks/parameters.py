@@ -336,7 +336,7 @@ class PlanOptions(TypedDict, total=False):
     sample_count: int
     """How many pages of the log may be requested as samples, 6 to 300; by default 30."""
     verify: Literal["edges", "recount", "none"] | None
-    """The ``verify`` of the land operator: a verification needs more requests."""
+    """The ``verify`` of the land operator; the plan includes the requests of the verification."""
     concurrency: int
     """The ``concurrency`` of the land operator; by default 6."""
     dag_id: str

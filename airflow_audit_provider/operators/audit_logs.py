@@ -131,9 +131,9 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         occupies a worker slot.
 
     Returns a dict with ``window_start window_end record_count part_count manifest_uri`` and more, and puts the same
-    dict into the extra of the destination's asset event, after ``summary``, a line of text. With ``partition_by`` these
-    are the range, the sums over all of its windows, and the manifest of the newest one. Errors that no retry can fix
-    fail the task at once.
+    dict into the extra of the destination's asset event, after ``summary``, a line of text. With
+    ``partition_by``, the dict has the range, the sums over all of its windows, and the manifest of the newest window.
+    Errors that no retry can fix fail the task at once.
     """
 
     template_fields: Sequence[str] = (

@@ -48,8 +48,9 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
     :param privacy: the ``privacy`` of the land operator; it must be the one that the windows were written with.
 
     Windows whose newest generation is done are skipped. Returns a summary with ``window_count record_count
-    request_count history_status is_complete skipped_count older_count older_command``: the last two say for how many
-    windows before the range the changes have not been derived yet, and which command derives them.
+    request_count history_status is_complete skipped_count older_count older_command``. ``older_count`` is the number of
+    windows before the range whose changes have not been derived yet; ``older_command`` is the command that derives
+    them.
     """
 
     template_fields: Sequence[str] = ("destination", "cloudflare_conn_id", "destination_conn_id", "start", "end")

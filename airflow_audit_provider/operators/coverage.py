@@ -34,7 +34,7 @@ SUMMARY_KEY = "summary"
 
 
 class CloudflareAuditLogsCoverageOperator(BaseOperator):
-    """Finds gaps of a destination and returns arguments of the land operator for each, in the order of expiry.
+    """Finds gaps of a destination and returns arguments of the land operator for each gap, the oldest gap first.
 
     Map the land operator over the result::
 
@@ -57,7 +57,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
     :param max_gaps: how many gaps are handed over at most; by default ``max_map_length`` of Airflow's configuration.
         Late ones are all handed over, because the next run does not find them again. The log and the XCom ``summary``
         say how many of the others remain for the next run.
-    :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
+    :param api_version: ``v1`` or ``v2``: the version of the log. It is used only as long as nothing is committed.
     :param send_metrics: whether the gaps are counted in metrics; without ``end`` also how fresh the data is. Set it to
         False in a task that waits for a window: otherwise each attempt counts a gap, although the window is not due.
     :param max_event_age: how old the newest committed record may be, measured at ``end``, or now if there is no

@@ -38,12 +38,12 @@ class CloudflareAuditLogsPlanOperator(BaseOperator):
     :param start: start of the range, a datetime, date or RFC 3339 text; by default that of the oldest window that the
         API still has whole. (templated)
     :param end: end of the range, exclusive; by default that of the last window that is settled. (templated)
-    :param division: ``hour``, ``day`` or ``month``: the length of a window, as the schedule of the backfill's DAG.
+    :param division: ``hour``, ``day`` or ``month``: the length of a window, the same as in the backfill DAG's schedule.
     :param timezone: IANA zone of the windows, and of bounds without an offset.
     :param settle_delay: the land operator's; by default from the configuration.
     :param sample_count: how many pages of the log may be requested, 6 to 300. If the backfill needs more than
         a hundred requests for each of these pages, up to three times as many pages are requested.
-    :param verify: the land operator's ``verify``: a verification needs more requests.
+    :param verify: the land operator's ``verify``; the plan includes the requests of the verification.
     :param concurrency: the land operator's; by default from the configuration.
     :param backfill_dag_id: the DAG of the command that creates the backfill. (templated)
 

@@ -37,7 +37,7 @@ class CloudflareAuditLogsReportOperator(BaseOperator):
         then contains content of records.
 
     The report does not read the files with the records: put the task after the verify task. The task succeeds whatever
-    the report says, and logs its first line as a warning if that is not good.
+    the report says. If the verdict is not ``good``, it logs the first line of the report as a warning.
 
     Returns a dict with ``report_uri``, the ``sha256`` and ``size_bytes`` of the file, ``is_new`` (False if a file with
     these bytes was there), the ``verdict`` (``good``, ``gaps`` or ``wrong``) and the ``headline``.

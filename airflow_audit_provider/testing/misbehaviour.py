@@ -62,11 +62,13 @@ class Misbehaviour(StrEnum):
 
 
 MEANINGS: dict[Misbehaviour, str] = {
-    Misbehaviour.SINCE_EDGE: "value inclusive|exclusive: whether a record exactly at since is returned "
-    "(default: inclusive)",
-    Misbehaviour.BEFORE_EDGE: "value inclusive|exclusive: the same for before (default: v1 inclusive, v2 exclusive)",
+    Misbehaviour.SINCE_EDGE: "value inclusive|exclusive: whether a record whose time equals the bound 'since' is "
+    "returned (default: inclusive)",
+    Misbehaviour.BEFORE_EDGE: "value inclusive|exclusive: whether a record whose time equals the bound 'before' is "
+    "returned (default: v1 inclusive, v2 exclusive)",
     Misbehaviour.GRAIN: "value second|ms|us: times are cut to this unit before comparing (default: v1 second, v2 us)",
-    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order of equal times (stable: desc is asc reversed)",
+    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order of records with equal times (stable: desc is the "
+    "reverse of asc)",
     Misbehaviour.SORT_BY_SECOND: "records are sorted by whole second; their order within one is arbitrary but fixed",
     Misbehaviour.PAGE_CEILING: "value K: at most K records a page, and offsets are computed with K (default 100)",
     Misbehaviour.PAGE_CEILING_ASKED_OFFSET: "value K: at most K records a page, but "
@@ -89,8 +91,8 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.MISSING_ROW: "value n: the n-th record of the range is missing and the list moves up (default 1)",
     Misbehaviour.LAGGING_REPLICA: "value n: the newest n records of the log are missing, as on a slow replica "
     "(default 10)",
-    Misbehaviour.IGNORED_SINCE: "since is ignored, so that older records are returned too",
-    Misbehaviour.IGNORED_BEFORE: "before is ignored, so that newer records are returned too",
+    Misbehaviour.IGNORED_SINCE: "the bound 'since' is ignored, so that older records are returned too",
+    Misbehaviour.IGNORED_BEFORE: "the bound 'before' is ignored, so that newer records are returned too",
     Misbehaviour.IGNORED_DIRECTION: "value asc|desc: direction is ignored, and records come in this order (desc)",
     Misbehaviour.IGNORED_PAGE: "page (v1) or cursor (v2) is ignored, so that every response is the first page",
     Misbehaviour.IGNORED_SIZE: "value K: per_page (v1) or limit (v2) is ignored; pages have K records (default 100)",

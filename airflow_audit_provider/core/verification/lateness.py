@@ -152,13 +152,13 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Lateness(msgspec.Struct, frozen=True):
-    """How late records came, and the settings that follow.
+    """How late records came, and the settings that are proposed because of it.
 
     ``first_count`` records were in the first commit of their window, ``late_count`` records were not.
     ``addition_count`` is the number of parts that added late records: those of one part may have one cause.
     ``at_least`` and ``at_most`` bound the true quantiles of the lateness, from event to appearance; None without a late
-    record. ``longest_surely_bounded`` is the share of late records that the longest lateness bounds with the
-    confidence.
+    record. ``longest_surely_bounded`` is a share: with a confidence of 95 %, at least this share of late records is
+    not later than the latest one here.
 
     ``is_censored`` is true if records came as late as the lookback can show: then there are probably later ones, which
     it cannot show. Three counts are of windows: ``open_count`` of those that the lookback still reads again,

@@ -23,9 +23,9 @@ from airflow_audit_provider.core.windows.window import count_of
 class AcceptedReplacement(msgspec.Struct, frozen=True, order=True):
     """An accepted replacement as a seal records it.
 
-    ``key`` is the manifest that replaces, ``replaces`` the one before it that was in force. The counts are of record
-    ids that only the old or only the new generation has, and of ids whose record has other bytes; None if the replaced
-    parts are gone.
+    ``key`` is the new manifest, and the field ``replaces`` has the one that was in force before it. The counts are of
+    record ids that only the old or only the new generation has, and of ids whose record has other bytes; None if the
+    replaced parts are gone.
     """
 
     key: str

@@ -64,7 +64,10 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class OffSpan(msgspec.Struct, frozen=True):
-    """Minutes with records of which Logpush delivered none, from the first to the last of them."""
+    """A span of which Logpush delivered no record.
+
+    It goes from the first to the last minute in which the dataset has a record.
+    """
 
     start: datetime
     end: datetime
@@ -82,14 +85,20 @@ class ListedRecord(msgspec.Struct, frozen=True):
 
 
 class DelayCount(msgspec.Struct, frozen=True):
-    """How many records were delivered within a time after their event; None for those after the longest bound."""
+    """Number of records whose delay is at most ``up_to_seconds``, and longer than the bound before it.
+
+    ``up_to_seconds`` is None for the records whose delay is longer than the last bound.
+    """
 
     up_to_seconds: int | None
     record_count: int
 
 
 class Delays(msgspec.Struct, frozen=True):
-    """How long after their events records were delivered, by the names of the files that have them."""
+    """Delays of the records. A delay is the time from the event to the delivery.
+
+    The time of the delivery is that in the name of the file.
+    """
 
     late_after_seconds: int
     maximum_seconds: int
