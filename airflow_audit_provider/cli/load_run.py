@@ -83,8 +83,8 @@ def _warehouse(options: argparse.Namespace) -> Warehouse:
     others = (options.duckdb, options.conn_id, options.delta, options.clickhouse_conn_id)
     if sum(map(bool, others)) + is_iceberg != 1:
         raise ConfigurationError(
-            "The arguments name no warehouse, or several. Give one of --duckdb, --conn-id, --delta, "
-            "--clickhouse-conn-id, and --catalog-conn-id or --warehouse."
+            "The arguments name no warehouse, or several. Give one of --duckdb, --conn-id, --delta and "
+            "--clickhouse-conn-id; or, for Iceberg, --catalog-conn-id, --warehouse or both."
         )
     if options.clickhouse_conn_id:
         return open_clickhouse_warehouse(options.clickhouse_conn_id, _table(options))

@@ -190,8 +190,8 @@ class Reconciliation:
         if self._other_count:
             return ConfigurationError(
                 f"The archive has {count_of(self._other_count, 'row')} of the other dataset and none of {wanted}, "
-                "which has the records of the destination. Give the destination of the other version of the API, or "
-                f"the folder of {wanted}."
+                "to which the records of the destination belong. Give the destination of the other version of the "
+                f"API, or the folder of {wanted}."
             )
         return ConfigurationError(
             f"None of the {self._file_count} files that were read has a row of {wanted} with the field "

@@ -173,9 +173,9 @@ class _SealRun:
         """Raises ``VerificationError`` if the stored chain does not contain the seal with this digest."""
         if expected_sha256 and not self.chain.contains(expected_sha256):
             raise VerificationError(
-                f"No seal of the destination has the expected digest {expected_sha256}, so nothing was sealed. Compare "
-                "the digest that you kept. If it is right, seals were removed or written again: restore them from a "
-                "copy, then seal again."
+                f"No seal of the destination has the expected digest {expected_sha256}, so nothing was sealed. Check "
+                "that you gave the digest that you kept. If you did, seals were removed or written again: restore them "
+                "from a copy, then seal again."
             )
 
     def days_to_seal(self) -> list[date]:

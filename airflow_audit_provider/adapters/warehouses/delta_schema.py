@@ -60,7 +60,7 @@ def missing_columns(table: Any, uri: str, columns: Sequence[SqlColumn]) -> list[
         known = types.get(column.name)
         if known is None and column.name in lower:
             raise ConfigurationError(
-                f"The Delta table {uri} has the column {column.name} in another case. Delta does not tell them apart. "
+                f"The Delta table {uri} has the column {column.name} in another case. Delta does not distinguish case. "
                 "Rename the column, or give the location of a new table."
             )
         if known is None:

@@ -156,7 +156,7 @@ class IcebergWarehouse:
     def _raise_other_case(self, kind: str, wanted: str, found: tuple[str, ...]) -> NoReturn:
         raise ConfigurationError(
             f"The Iceberg {kind} {wanted} does not exist, but {'.'.join(found)} does, and the catalog distinguishes "
-            "case. Write table as the existing one, or rename that one."
+            f"case. Set the argument table to the existing spelling, or rename the existing {kind}."
         )
 
     def _create_namespace(self, namespace: str) -> None:
@@ -220,7 +220,7 @@ class IcebergWarehouse:
         if known is None and column.name in {name.lower() for name in types}:
             raise ConfigurationError(
                 f"The Iceberg table {self._name} has the column {column.name} in another case. Query engines do not "
-                "tell them apart. Rename the column, or give the name of a new table."
+                "distinguish case. Rename the column, or give the name of a new table."
             )
         if known not in {None, iceberg_type(column)}:
             raise ConfigurationError(

@@ -249,7 +249,7 @@ class SqlWarehouse:
         if rows and not same:
             raise ConfigurationError(
                 f"The table {wanted.quoted} does not exist, but {rows[0][0]} does, and the database distinguishes "
-                "case. Write table as the existing one, or rename that one."
+                "case. Set the argument table to the existing spelling, or rename the existing table."
             )
         for name, kind in same:
             if kind != "BASE TABLE":

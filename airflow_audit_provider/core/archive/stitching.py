@@ -174,9 +174,9 @@ def check_cut_over(cut_over_at: datetime, v2_starts_at: datetime | None) -> None
     if v2_starts_at is not None and cut_over_at < v2_starts_at:
         raise ConfigurationError(
             f"cut_over is {format_instant(cut_over_at)}, before the history of version 2 of the API begins "
-            f"({format_instant(v2_starts_at)}). Its windows before that have no records, and would look like windows "
-            "without activity. Give a later cut_over. If your log begins on another day, set v2_history_start in "
-            "section [cloudflare_audit_logs] of Airflow's configuration."
+            f"({format_instant(v2_starts_at)}). Windows of version 2 before that have no records, "
+            "and would look like windows without activity. Give a later cut_over. If your log begins on another day, "
+            "set v2_history_start in section [cloudflare_audit_logs] of Airflow's configuration."
         )
 
 

@@ -99,9 +99,9 @@ class DuplicateGuard:
         """Raises ``SourceProtocolError`` if an id was read twice, or an added id is committed with another time."""
         if count := self._read.repeated_count():
             raise _conflict(
-                f"The API returned {count_of(count, 'record')} with the id of another record of the window but another "
-                "time or other content, so it is unclear which one is right. Nothing was committed. Run the window "
-                "again; if the error repeats, open a Cloudflare support case.",
+                f"The API returned {count_of(count, 'record')} with the same id as another record of the window, "
+                "but a different time or different content, so it is unclear which one is right. Nothing was "
+                "committed. Run the window again; if the error repeats, open a Cloudflare support case.",
                 window_name,
             )
         added = IdHashSet(self._spill)

@@ -176,7 +176,8 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     ),
     FindingKind.SEAL_NOT_FOUND: _Meaning(
         Severity.SEVERE,
-        "Compare the digest you kept. If it is right, seals were removed or rewritten: restore them from a copy.",
+        "Check that you gave the digest that you kept. If you did, seals were removed or rewritten: restore them "
+        "from a copy.",
     ),
     FindingKind.SEAL_INDEX_IGNORED: _Meaning(
         Severity.MILD,

@@ -34,9 +34,9 @@ def divide(run_window: RunWindow, partition_by: str, timezone: str) -> list[RunW
         whole = f"{format_instant(start)} and {format_instant(end)}"
         raise ConfigurationError(
             f"partition_by={partition_by!r} needs a window of whole {partition_by}s in {timezone}, but the window "
-            f"{window} begins or ends inside one. If it were committed, it would overlap the window of the whole "
-            f"{partition_by} later. The whole {partition_by}s around it are between {whole}: give these as the "
-            "window's start and end, or give another timezone or partition_by."
+            f"{window} begins or ends inside one. If it were committed, a later run for the whole {partition_by} "
+            f"would be refused, because the two windows overlap. The whole {partition_by}s around it are between "
+            f"{whole}: give these as the window's start and end, or give another timezone or partition_by."
         )
     return [RunWindow(each, run_window.rule, each.start.astimezone(zone).date()) for each in windows]
 

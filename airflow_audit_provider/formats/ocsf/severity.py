@@ -107,8 +107,8 @@ def _checked_key(key: object) -> str:
     if isinstance(key, str) and (key in _BY_NAME or (key.count(":") == 1 and all(key.split(":")))):
         return key
     raise ConfigurationError(
-        f"ocsf_severity has no rule {key!r}. Give one of {', '.join(map(repr, _BY_NAME))}, or 'resource:action': a "
-        "resource type or product and an action type, with * for any."
+        f"ocsf_severity has no rule {key!r}. Give one of {', '.join(map(repr, _BY_NAME))}, or 'resource:action'. The "
+        "resource is a resource type or a product, the action is an action type, and * stands for any."
     )
 
 

@@ -62,7 +62,7 @@ def test_duplicate_guard_rejects_repeated_and_committed_ids() -> None:
         guard.check_conflicts(["new", "a"], "[a, b)")
     assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
     guard.add(["b"])
-    with pytest.raises(SourceProtocolError, match="returned 1 record with the id of another") as caught:
+    with pytest.raises(SourceProtocolError, match="returned 1 record with the same id as another") as caught:
         guard.check_conflicts([], "[a, b)")
     assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
 

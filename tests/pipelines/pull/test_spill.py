@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 SPEC = resumable_spec()
 EARLY, LATE = "2026-10-26T01:00:00Z", "2026-10-26T22:00:00Z"
-CONFLICT = "with the id of another record of the window but another time|are committed with another time"
+CONFLICT = "with the same id as another record of the window, but a different time|are committed with another time"
 
 
 @pytest.fixture(autouse=True)
