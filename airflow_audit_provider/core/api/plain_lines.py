@@ -90,7 +90,8 @@ class PlainLineReader:
             raise NotPlainError("a line is longer than a piece")
         lines = self._decode(self._rest + lists[:first])
         lines += self._decode(memoryview(lists)[first + 1 : last + 1])
-        if len(lines) != piece.count(b"\n"):
+        # Each line feed became three bytes. The difference is known; to count them would take a third of the decoding.
+        if len(lines) != (len(lists) - len(piece)) // 2:
             raise NotPlainError("a line closes its list and opens another one")
         self._rest = lists[last + 1 :]
         return PlainRecords(_checked_ids(lines), _edges_ns(self._times_of(lines)), piece)
@@ -118,9 +119,11 @@ def _checked_ids(lines: Sequence[Any]) -> list[str]:
 
 
 def _edges_ns(texts: Sequence[str]) -> tuple[int, int]:
-    # Without offsets in some texts, comparing raises TypeError; without any, ``to_ns`` does.
     instants = msgspec.convert(texts, list[datetime])
-    first_ns, last_ns = to_ns(min(instants)), to_ns(max(instants))
+    # Records of a part are in order already, so this takes less time than ``min`` and ``max``. Without offsets in some
+    # texts, comparing raises TypeError; without any, ``to_ns`` does.
+    instants.sort()
+    first_ns, last_ns = to_ns(instants[0]), to_ns(instants[-1])
     if not is_event_time(first_ns) or not is_event_time(last_ns):
         raise NotPlainError("a time is out of range, or a zero that stands for no time")
     return first_ns, last_ns
