@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -24,10 +25,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.signing import Ed25519Signer
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_name
+from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.envelopes import Signer
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.coverage import coverage
@@ -43,8 +47,9 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.adapters.storage.real_stores import S3Server, moto
 from tests.pipelines.history.counting_store import CountingStore
 from tests.pipelines.history.generated import END, QUERY, committed, windows
-from tests.pipelines.pull.counted_calls import Bucket
+from tests.pipelines.pull.counted_calls import Bucket, CountedCalls
 from tests.pipelines.pull.landing import START, fake_with, land, pull_spec, reader_of, record_at
+from tests.pipelines.verify.dataset import PRIVATE_PEM
 
 FIGURES = Path(__file__).with_name("growth.json")
 PAGE = Path(__file__).parents[1] / "docs/explanation/operations-and-growth.md"
@@ -57,12 +62,20 @@ LAST_DAY = (END - DAY, END)
 MOST_CPU_RATIO, LEAST_CPU_SECONDS = 1.15, 0.05
 
 
+class Sealed(Enum):
+    """What of a history is sealed before a task."""
+
+    NOTHING = "nothing"
+    ALL = "all"
+    ALL_BUT_LAST_DAY = "all but the last day"
+
+
 class Task(NamedTuple):
-    """A task to measure; ``is_sealed`` is whether the history is sealed before."""
+    """A task to measure, and what of the history is sealed before it."""
 
     name: str
     run: Callable[[Store], object]
-    is_sealed: bool = False
+    sealed: Sealed = Sealed.NOTHING
 
 
 class Row(NamedTuple):
@@ -106,6 +119,9 @@ def calls_to_s3() -> Iterator[tuple[str, int, int]]:
             calls = bucket.calls_of(partial(_pull_day, bucket, fake, day_number, name))
             yield name, len(calls.calls), calls.depth
         yield from _calls_of_readers(server)
+        for name, signer in (("seal of one day of 10", None), ("the same, signed", Ed25519Signer(PRIVATE_PEM))):
+            calls = _calls_of_a_seal(server, signer)
+            yield name, len(calls.calls), calls.depth
 
 
 def _pull_day(bucket: Bucket, fake: FakeCloudflare, day_number: int, attempt_id: str) -> None:
@@ -136,6 +152,17 @@ def _calls_of_readers(server: S3Server) -> Iterator[tuple[str, int, int]]:
             yield name, len(calls.calls), calls.depth
 
 
+def _calls_of_a_seal(server: S3Server, signer: Signer | None) -> CountedCalls:
+    """Returns the calls of the last of ten runs, one for each day."""
+    fake, bucket = fake_with(ManualClock(), records_per_day=200), Bucket(server)
+    days = [(START + number * DAY).date() for number in range(-10, 0)]
+    for number, day in zip(range(-10, 0), days, strict=True):
+        land(_spec(number), reader_of(fake, ManualClock()), bucket.store)
+        if day != days[-1]:
+            seal(bucket.store, day, signer)
+    return bucket.calls_of(partial(seal, bucket.store, days[-1], signer))
+
+
 def _load(store: Store, folder: str) -> None:
     session = open_duckdb(f"{folder}/audit.duckdb", SystemClock())
     with closing(SqlWarehouse(session, table_name("audit_logs"))) as warehouse:
@@ -146,10 +173,11 @@ TASKS = (
     Task("pull of the next day, 2,000 records", _pull_next),
     Task("coverage of one day", lambda store: coverage(store, END + DAY, *LAST_DAY)),
     Task("coverage of everything", lambda store: coverage(store, END + DAY)),
-    Task("coverage of everything, sealed history", lambda store: coverage(store, END + DAY), is_sealed=True),
+    Task("coverage of everything, sealed history", lambda store: coverage(store, END + DAY), Sealed.ALL),
     Task("verify of one day", lambda store: verify(store, *LAST_DAY)),
-    Task("verify of one day, sealed history", lambda store: verify(store, *LAST_DAY), is_sealed=True),
-    Task("seal with nothing new", seal, is_sealed=True),
+    Task("verify of one day, sealed history", lambda store: verify(store, *LAST_DAY), Sealed.ALL),
+    Task("seal with nothing new", seal, Sealed.ALL),
+    Task("seal of one day, sealed history", lambda store: seal(store, LAST_DAY[0].date()), Sealed.ALL_BUT_LAST_DAY),
     Task("first seal of everything", seal),
 )
 
@@ -196,11 +224,11 @@ def measured(sizes: tuple[tuple[int, int], ...] = SIZES) -> Iterator[Row]:
     """Yields the figures of each task after each history."""
     for days, per_day in sizes:
         objects = dict(committed(windows(days, per_day)))
-        for is_sealed in (False, True):
-            known = _sealed(objects) if is_sealed else objects
+        for state in Sealed:
+            known = _sealed(objects, state)
             with _files(known) as root:
                 for task in TASKS:
-                    if task.is_sealed is is_sealed:
+                    if task.sealed is state:
                         calls = _calls(task, known)
                         yield Row(task.name, days * per_day, calls, _cpu_seconds(task, root, known))
 
@@ -299,10 +327,17 @@ def _cells(row: dict[str, Any]) -> str:
     return f"{sum(row['calls'].values()):,} | {row['cpu_seconds']:.2f}"
 
 
-def _sealed(objects: dict[str, bytes]) -> dict[str, bytes]:
-    store = CountingStore(dict(objects))
+def _sealed(objects: dict[str, bytes], state: Sealed) -> dict[str, bytes]:
+    """Returns the objects with the seals of a run."""
+    if state is Sealed.NOTHING:
+        return objects
+    last_day = f"{MANIFEST_FOLDER}dt={LAST_DAY[0].date()}/"
+    later = {key: content for key, content in objects.items() if key.startswith(last_day)}
+    if state is Sealed.ALL:
+        later = {}
+    store = CountingStore({key: content for key, content in objects.items() if key not in later})
     seal(store)
-    return store.objects
+    return {**store.objects, **later}
 
 
 def _calls(task: Task, objects: dict[str, bytes]) -> dict[str, int]:

@@ -23,17 +23,21 @@ from airflow_audit_provider.core.verification.findings import Finding
 from airflow_audit_provider.core.verification.manifest_index import md5_of
 from airflow_audit_provider.core.verification.seal_content import NO_FAR_SEALS, FarSeals
 from airflow_audit_provider.core.verification.seal_index import (
-    MOST_UNINDEXED,
     UsableIndex,
     differing_copies,
+    is_worth_writing,
     newest_index,
     proved_index,
     read_index,
+    removable_indexes,
     write_index,
 )
 from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.side_by_side import read_each
+
+# So many copies are compared with their objects if the listing states other texts than their digests.
+_MOST_DOUBTFUL = 4
 
 
 class SealObjects(NamedTuple):
@@ -80,7 +84,8 @@ def read_chain_by_index(
 ) -> SealObjects:
     """Returns the chain from its index and the objects after it; without a usable index, each object is read itself.
 
-    The objects of seals of these ``days`` are compared with their copies, too; if one differs, every object is read.
+    The objects of seals of these ``days`` are compared with their copies, and so is each object for which the listing
+    states another digest than that of its copy; if one differs, every object is read.
     With ``near``, copied seals that have nothing to do with these days name no manifest. ``sign`` returns the signature
     that the caller would store for a seal: one that is listed with the digest of that is not read.
     """
@@ -95,8 +100,7 @@ def read_chain_by_index(
     far = NO_FAR_SEALS if near is None else FarSeals({*index.copies} - {proving.key}, near)
     chain = SealChain(known | _read_others(store, known, listed, sign), far)
     numbers = {seal.number for seal in chain.seals if seal.day in days}
-    asked = {one: copy for one, copy in index.copies.items() if seal_number(one) in numbers and one != proving.key}
-    doubtful = {one: copy for one, copy in asked.items() if not _is_stated(copy, listed[one])}
+    doubtful = _doubtful_copies(index, proving, listed, numbers)
     differing = differing_copies(doubtful, key, read_seals(store, doubtful))
     if differing:
         return SealObjects(SealChain(read_seals(store, sizes)), sizes, differing)
@@ -123,6 +127,22 @@ def _read_index(
     return proved_index(index, key, newest, is_copied=proving.is_copied), newest
 
 
+def _doubtful_copies(
+    index: UsableIndex, proving: _ProvingSeal, listed: Mapping[str, ListedObject], numbers: Container[int]
+) -> dict[str, bytes]:
+    """Returns the copies to compare with their objects: those whose digest the listing does not state.
+
+    If a listing states no digests, these are only the copies of some seals, by their ``numbers``. A store that encrypts
+    states other texts than digests: if there are many of them, one stands for all.
+    """
+    unproved = {
+        key: copy for key, copy in index.copies.items() if key != proving.key and not _is_stated(copy, listed[key])
+    }
+    other_text = sorted(key for key in unproved if listed[key].md5 is not None)
+    compared = {*(other_text if len(other_text) <= _MOST_DOUBTFUL else other_text[-1:])}
+    return {key: copy for key, copy in unproved.items() if key in compared or seal_number(key) in numbers}
+
+
 def _read_others(
     store: Store,
     known: Mapping[str, bytes],
@@ -146,16 +166,19 @@ def _is_stated(copy: bytes, listed: ListedObject) -> bool:
 
 
 def write_newer_index(store: Store, sealed: SealObjects, chain: SealChain, added: Mapping[str, bytes]) -> None:
-    """Writes an index of a chain without findings if several seals are not in the one that was read.
+    """Writes an index of a chain without findings if it has seals that are not in the one that was read.
 
-    ``added`` are signatures and time stamps that are not in the chain's objects yet. Removes older indexes.
+    ``added`` are signatures and time stamps that are not in the chain's objects yet. Removes older indexes if they are
+    many.
     """
-    if chain.findings or chain.last_number - sealed.index_number < MOST_UNINDEXED:
+    read_bytes = sealed.sizes.get(seal_index_key(sealed.index_number), 0)
+    if chain.findings or not is_worth_writing(chain.last_number - sealed.index_number, read_bytes):
         return
     store.create(seal_index_key(chain.last_number), write_index({**chain.objects, **added}))
+    removable = removable_indexes(sealed.sizes)
     # An older index that may not be removed costs space only: readers use the newest one.
     with suppress(StorageError):
-        store.remove([key for key in sealed.sizes if seal_index_number(key) is not None])
+        store.remove(removable)
 
 
 class _ProvingSeal(NamedTuple):

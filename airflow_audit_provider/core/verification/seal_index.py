@@ -23,8 +23,13 @@ from airflow_audit_provider.core.archive.object_keys import seal_index_number, s
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 
 _INDEX_VERSION = 1
-# A run that leaves this many seals without an index writes a new one.
-MOST_UNINDEXED = 4
+# The first index has this many seals. After it, each run that adds a seal writes one, unless the index is large: then
+# so many runs share its bytes, because reading a few seals costs less than writing it again.
+_MOST_UNINDEXED = 4
+_SMALL_BYTES = 4 << 20
+# Removing older indexes is one call, so several runs share it.
+_OLDER_COUNT = 16
+_OLDER_BYTES = 32 << 20
 
 
 class _Copy(msgspec.Struct, frozen=True):
@@ -58,6 +63,23 @@ def write_index(objects: Mapping[str, bytes]) -> bytes:
     """Returns the content of an index of these seals, signatures and time stamps."""
     copies = tuple(_Copy(key, objects[key]) for key in sorted(objects))
     return msgspec.json.encode(_Index(copies, _INDEX_VERSION))
+
+
+def is_worth_writing(unindexed_count: int, index_bytes: int) -> bool:
+    """Returns whether to write an index if so many seals are not in the one that was read, whose size this is.
+
+    ``index_bytes`` is 0 without an index.
+    """
+    return unindexed_count >= (1 if 0 < index_bytes <= _SMALL_BYTES else _MOST_UNINDEXED)
+
+
+def removable_indexes(sizes: Mapping[str, int]) -> list[str]:
+    """Returns the keys of older indexes if they are many or large, else none.
+
+    ``sizes`` are those of the objects that were listed among the seals before the newest index was written.
+    """
+    older = {key: size for key, size in sizes.items() if seal_index_number(key) is not None}
+    return sorted(older) if len(older) >= _OLDER_COUNT or sum(older.values()) >= _OLDER_BYTES else []
 
 
 def newest_index(sizes: Mapping[str, int]) -> str | None:

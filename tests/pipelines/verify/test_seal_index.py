@@ -13,9 +13,10 @@ import pytest
 
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, seal_key, signature_key
+from airflow_audit_provider.core.verification import seal_index
 from airflow_audit_provider.core.verification.findings import FindingKind, severe
 from airflow_audit_provider.core.verification.seal_content import SealedManifest
-from airflow_audit_provider.core.verification.seal_index import write_index
+from airflow_audit_provider.core.verification.seal_index import read_index, write_index
 from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
@@ -57,16 +58,67 @@ def _kinds(store: MemoryStore, days_ago: int = 1, *, anchors: TrustAnchors = ANC
     return [str(one.kind) for one in found]
 
 
-def test_index_is_written_when_four_seals_have_none(store: CountingStore) -> None:
-    """A run that leaves four seals without an index writes one of all seals and removes the older one."""
-    assert [key for key in store.objects if "index" in key] == [INDEX]
+def _indexes(store: MemoryStore) -> list[str]:
+    return sorted(key for key in store.objects if "index" in key)
+
+
+def _seal_without_index(store: MemoryStore, days_ago: int) -> None:
+    """Seals a late record as a run does that leaves the writing of a large index to a later one."""
+    _late_record(store, days_ago)
+    before = _indexes(store)
+    seal(store, signer=SIGNER)
+    for key in {*_indexes(store)} - {*before}:
+        del store.objects[key]
+
+
+def test_each_run_that_seals_writes_an_index(store: CountingStore) -> None:
+    """It has all seals and signatures, those of the run included, and a run without a new seal writes none."""
+    assert _indexes(store) == [INDEX]
+    _late_record(store)
+    seal(store, signer=SIGNER)
+    assert _indexes(store) == [INDEX, "_seals/index/000009.json"]
+    assert {*read_index(INDEX.replace("8", "9"), store.objects[INDEX.replace("8", "9")], _sizes(store)).copies} == {
+        *read_seals(store)
+    }
+    seal(store, signer=SIGNER)
+    assert len(_indexes(store)) == 2
+    assert verify(store, anchors=ANCHORS).findings == ()
+
+
+def _sizes(store: MemoryStore) -> dict[str, int]:
+    return {key: len(content) for key, content in store.objects.items()}
+
+
+def test_large_index_is_written_when_four_seals_have_none(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four runs share the cost of writing a large index."""
+    monkeypatch.setattr(seal_index, "_SMALL_BYTES", len(store.objects[INDEX]) - 1)
     for days_ago in (1, 2, 3):
         _late_record(store, days_ago)
         seal(store, signer=SIGNER)
-        assert INDEX in store.objects
+        assert _indexes(store) == [INDEX]
     _late_record(store, 4)
     seal(store, signer=SIGNER)
-    assert [key for key in store.objects if "index" in key] == ["_seals/index/000012.json"]
+    assert _indexes(store) == [INDEX, "_seals/index/000012.json"]
+    assert verify(store, anchors=ANCHORS).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [("_OLDER_COUNT", 3, [2, 3, 1, 2, 3, 1, 2]), ("_OLDER_BYTES", 30_000, [2, 3, 1, 2, 1, 2, 1])],
+)
+def test_older_indexes_are_removed_together(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch, name: str, value: int, expected: list[int]
+) -> None:
+    """They are removed when they are many or large, so that most runs do not spend a call on it."""
+    monkeypatch.setattr(seal_index, name, value)
+    counts = []
+    for days_ago in range(1, 8):
+        _late_record(store, days_ago)
+        seal(store, signer=SIGNER)
+        counts.append(len(_indexes(store)))
+    assert counts == expected
     assert verify(store, anchors=ANCHORS).findings == ()
 
 
@@ -96,7 +148,7 @@ def test_requests_of_seal_and_verify_do_not_grow_with_the_number_of_seals(signer
     assert counts[0] == counts[1]
     signed = bool(signer)
     assert all(
-        count <= most for count, most in zip(counts[0], (4, 6 + signed, 10 + signed, 10 + 2 * signed), strict=True)
+        count <= most for count, most in zip(counts[0], (4, 6 + signed, 9 + signed, 11 + 2 * signed), strict=True)
     )
 
 
@@ -153,8 +205,7 @@ def _damages(store: MemoryStore) -> dict[str, bytes]:
 def test_index_that_disagrees_is_ignored_and_reported(store: CountingStore, damage: str, has_later_seal: bool) -> None:
     """Each verification reports it as mild and finds nothing else, and the next seal is the right one."""
     if has_later_seal:
-        _late_record(store, 2)
-        seal(store, signer=SIGNER)
+        _seal_without_index(store, 2)
     store.objects[INDEX] = _damages(store)[damage]
     for days_ago in (1, 2, 7):
         assert _kinds(store, days_ago) == ["seal_index_ignored"]
@@ -198,8 +249,7 @@ def test_lost_seal_or_signature_is_severe_whatever_the_range(store: CountingStor
 def test_lost_seals_around_the_end_of_an_index_are_severe(store: CountingStore) -> None:
     """The newest copied seal and the one after it are gone: they are named, and no run seals upon the rest."""
     for days_ago in (2, 3):
-        _late_record(store, days_ago)
-        seal(store, signer=SIGNER)
+        _seal_without_index(store, days_ago)
     for number in (8, 9):
         del store.objects[seal_key(number)], store.objects[signature_key(number)]
     without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
@@ -223,12 +273,40 @@ def test_changed_seal_of_the_day_is_severe(store: CountingStore, ending: str) ->
     assert severe(verify(store, anchors=ANCHORS).findings)
 
 
-def test_changed_seal_of_another_day_is_found_without_a_range(store: CountingStore) -> None:
-    """A change that keeps the size is not seen by a verification of another day, as the documentation says."""
+@pytest.mark.parametrize("ending", ["json", "sig"])
+@pytest.mark.parametrize("numbers", [{3}, {1, 2, 3, 4, 5, 6}])
+def test_changed_seal_of_another_day_is_found_by_its_digest_or_without_a_range(
+    store: CountingStore, ending: str, numbers: set[int]
+) -> None:
+    """A change that keeps the size is not seen by a verification of another day if listings state no digests."""
+    for number in numbers:
+        key = f"_seals/{number:06}.{ending}"
+        store.objects[key] = store.objects[key].replace(b'"', b"'", 1)
+    assert bool(severe(verify(store, *LAST_DAY, ANCHORS).findings)) is store.states_md5
+    assert severe(verify(store, anchors=ANCHORS).findings)
+    before = dict(store.objects)
+    assert _seal_run_notices(store) is store.states_md5
+    assert store.objects == before
+
+
+def test_changed_seal_is_found_although_the_store_encrypts_another_object(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One object whose stated text is no digest does not stand for the others."""
+    store.states_md5 = True
+    of_store = store._md5
+    monkeypatch.setattr(store, "_md5", lambda key: "0" * 32 if key == signature_key(8) else of_store(key))
+    assert _kinds(store) == []
     key = seal_key(3)
     store.objects[key] = store.objects[key].replace(b'"', b"'", 1)
-    assert _kinds(store) == []
-    assert severe(verify(store, anchors=ANCHORS).findings)
+    assert severe(verify(store, *LAST_DAY, ANCHORS).findings)
+
+
+def _seal_run_notices(store: MemoryStore) -> bool:
+    try:
+        return bool(severe(seal(store, signer=SIGNER).findings))
+    except VerificationError:
+        return True
 
 
 def test_day_of_a_changed_seal_counts_as_sealed(store: CountingStore) -> None:
@@ -334,7 +412,7 @@ def test_malformed_seal_of_another_day_counts_for_nothing(store: CountingStore) 
     assert store.objects == before
 
 
-@pytest.mark.parametrize(("days_ago", "stated", "other"), [(1, 0, 2), (4, 0, 3)])
+@pytest.mark.parametrize(("days_ago", "stated", "other"), [(1, 0, 2), (4, 0, 4)])
 def test_seal_is_read_itself_unless_its_digest_is_stated(
     store: CountingStore, monkeypatch: pytest.MonkeyPatch, days_ago: int, stated: int, other: int
 ) -> None:
@@ -353,8 +431,7 @@ def test_signature_is_read_unless_the_listing_states_the_digest_of_the_owners(
     store: CountingStore, damage: bytes | str | None
 ) -> None:
     """A seal run makes the signature itself and compares digests; any other object in its place is found."""
-    _late_record(store)
-    seal(store, signer=SIGNER)
+    _seal_without_index(store, 1)
     key = signature_key(9)
     if damage is not None:
         other = Ed25519Signer(OTHER_PRIVATE_PEM).sign(store.objects[seal_key(9)]).to_bytes()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_audit_provider.adapters.signing import Ed25519Signer
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.verification.findings import FindingKind
 from airflow_audit_provider.pipelines.seal import seal
@@ -17,6 +18,7 @@ from airflow_audit_provider.testing.clock import ManualClock
 from tests.adapters.storage.real_stores import Servers
 from tests.pipelines.pull.counted_calls import Bucket, CountedCalls
 from tests.pipelines.pull.landing import START, fake_with, land, pull_spec, reader_of
+from tests.pipelines.verify.dataset import PRIVATE_PEM
 
 pytestmark = pytest.mark.integration
 DAY = timedelta(days=1)
@@ -60,15 +62,20 @@ def test_one_sealed_day_takes_the_seals_of_all_days_with_two_calls(bucket: Bucke
     assert len(calls.calls) <= 7, str(calls)
 
 
-def test_sealing_one_day_takes_seven_calls_and_the_seals_after_the_index(bucket: Bucket) -> None:
-    """Seals are listed, their index is read with the seals after it, and a created seal is not read back."""
+@pytest.mark.parametrize("signer", [None, Ed25519Signer(PRIVATE_PEM)], ids=["unsigned", "signed"])
+def test_sealing_one_day_takes_eight_calls_and_one_for_its_signature(
+    bucket: Bucket, signer: Ed25519Signer | None
+) -> None:
+    """The index has all earlier seals, a created seal is not read back, and older indexes stay for a later run."""
     days = [(START - number * DAY).date() for number in range(10, 0, -1)]
-    for day in days[:8]:
-        seal(bucket.store, day)
-    for unindexed_count, day in enumerate(days[8:]):
-        calls = bucket.calls_of(partial(seal, bucket.store, day))
-        assert len(calls.calls) <= 7 + unindexed_count, str(calls)
-        assert sum("_seals/0000" in call.about for call in calls.calls) == 1 + unindexed_count, str(calls)
+    for day in days[:4]:
+        seal(bucket.store, day, signer)
+    for day in days[4:]:
+        calls = bucket.calls_of(partial(seal, bucket.store, day, signer))
+        assert len(calls.calls) <= 8 + bool(signer), str(calls)
+        assert [call.operation for call in calls.calls if "_seals/0000" in call.about] == (
+            ["PutObject"] * (1 + bool(signer))
+        ), str(calls)
 
 
 def _remove(store: Any) -> None:
