@@ -1,7 +1,8 @@
 """``python -m bench.task_start``: CPU time of a task of this provider above that of a task that does nothing.
 
 Each task is forked by Airflow's own supervisor, parses its DAG file and runs, as in a worker. It is measured in an
-environment with the provider alone and in one with the amazon, google, azure and openlineage providers and pandas.
+environment with the provider alone and in one with the amazon, google, azure and openlineage providers and pandas, each
+time also with a worker that has the imports of docs/how-to/task-start.md.
 
 Invariant: every task has a destination with one committed window and pulls the next one; it succeeds, with as many
 records as the fake has.
@@ -29,9 +30,11 @@ from bench.job import DAY, instant
 from bench.running import PROXIES
 from bench.task_start.environments import PACKAGES, python_of
 from tests.adapters.storage.real_stores import S3Server, moto
+from tests.docs.blocks import blocks_of
 
 FIGURES = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).parents[2] / "docs/explanation/task-start.md"
+IMPORTS = Path(__file__).parents[2] / "docs/how-to/task-start.md"
 DAGS = Path(__file__).with_name("dags")
 WORKER = Path(__file__).with_name("worker.py")
 RECORD_COUNT = 500
@@ -45,7 +48,7 @@ FORMS: dict[str, dict[str, str]] = {
 }
 # Nobody in the fake has this address, so that the window has no records.
 NO_RECORDS = {"actor_email": "nobody@example.com"}
-EMPTY = "empty task"
+EARLY = ", early imports"
 
 
 class Case(NamedTuple):
@@ -66,7 +69,10 @@ CASES = (
 
 
 class Figure(NamedTuple):
-    """Median CPU seconds of a task in an environment, and those of the empty task in the same turns."""
+    """Median CPU seconds of a task in an environment, and those of the empty task in the same turns.
+
+    The name of the environment ends with ``EARLY`` if the worker imported what the task needs.
+    """
 
     environment: str
     task: str
@@ -129,32 +135,54 @@ def measured(environments: list[str], runs: int) -> Iterator[Figure]:
         server = stack.enter_context(moto(folder))
         server.make_bucket("landing")
         for name in environments:
-            with _worker(python_of(name), folder, source, server) as worker:
+            with ExitStack() as workers:
+                pair = {
+                    name + suffix: workers.enter_context(_worker(python_of(name), folder, source, server, lines))
+                    for suffix, lines in (("", ""), (EARLY, early_imports()))
+                }
                 for case in CASES:
-                    yield _figure(name, case, worker, folder, runs)
+                    yield from _figures(case, pair, folder, runs)
 
 
-def _figure(environment: str, case: Case, worker: _Worker, folder: Path, runs: int) -> Figure:
-    """Runs a case in turns with the empty task; the first turn compiles byte code and is not counted."""
+def early_imports() -> str:
+    """Returns the lines that a user adds to ``airflow_local_settings.py``."""
+    (block,) = blocks_of(IMPORTS.name, IMPORTS.read_text())
+    return block.code
+
+
+def _figures(case: Case, workers: dict[str, _Worker], folder: Path, runs: int) -> Iterator[Figure]:
+    """Runs a case in turns with the empty task and between the workers; the first turn compiles byte code."""
+    arguments = {name: _arguments(case, folder) for name in workers}
+    empty: dict[str, list[float]] = {name: [] for name in workers}
+    pulls: dict[str, list[float]] = {name: [] for name in workers}
+    for turn in range(runs + 1):
+        for name, worker in workers.items():
+            empty[name].append(worker.seconds_of("empty", turn, {}))
+            pulls[name].append(worker.seconds_of("landing", turn, arguments[name], case.record_count))
+    for name in workers:
+        yield Figure(name, str(case), round(median(pulls[name][1:]), 3), round(median(empty[name][1:]), 3))
+
+
+def _arguments(case: Case, folder: Path) -> dict[str, Any]:
+    """Returns the operator's arguments, with a destination of its own."""
     arguments: dict[str, Any] = {"destination": f"{folder}/{uuid4().hex}", **FORMS[case.form]}
     if case.place == "S3":
         arguments |= {"destination": f"s3://landing/{uuid4().hex}", "destination_conn_id": "aws_default"}
     if not case.record_count:
         arguments["filters"] = NO_RECORDS
-    empty, pulls = [], []
-    for turn in range(runs + 1):
-        empty.append(worker.seconds_of("empty", turn, {}))
-        pulls.append(worker.seconds_of("landing", turn, arguments, case.record_count))
-    return Figure(environment, str(case), round(median(pulls[1:]), 3), round(median(empty[1:]), 3))
+    return arguments
 
 
 @contextmanager
-def _worker(python: str, folder: Path, source: Source, server: S3Server) -> Iterator[_Worker]:
-    """Starts a worker whose connections are the fake and the S3 server."""
+def _worker(python: str, folder: Path, source: Source, server: S3Server, lines: str) -> Iterator[_Worker]:
+    """Starts a worker whose connections are the fake and the S3 server; the lines are its local settings."""
+    home = folder / uuid4().hex
+    (home / "config").mkdir(parents=True)
+    (home / "config" / "airflow_local_settings.py").write_text(lines)
     extra = {"account_id": source.job.account_id}
     cloudflare = {"conn_type": "cloudflare", "host": source.job.base_url, "password": source.job.token, "extra": extra}
     settings = {
-        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
@@ -192,9 +220,9 @@ HEAD = """# Start of a task: CPU above a task that does nothing
 Each row is one pull of a day into a destination that has one committed window, run by Airflow's own task runner in a
 process that its supervisor forks. The figure is the CPU time of that process, less that of a DAG with one empty `@task`
 in the same worker, measured in turns. Neither the API nor S3 has TLS here. *Bare* is an installation with the extras
-`parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. Figures are medians
-of {runs} runs, in seconds. The goal is at most {bound} s; {above} of
-the {count} figures are above it.
+`parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. With *early imports*
+the worker has the lines of [Start tasks faster](../how-to/task-start.md). Figures are medians of {runs} runs, in
+seconds. The goal is at most {bound} s; {above} of the {count} figures are above it.
 
 Measured on {measured_on}: {machine}. The empty task takes {empties}.
 
@@ -204,13 +232,21 @@ Measured on {measured_on}: {machine}. The empty task takes {empties}.
 
 # CPU time of each import in a new fork of a worker, medians of nine.
 TAIL = """
-Of a pull into S3, about 0.28 s are the imports of s3fs and of the amazon provider (aiohttp, botocore, boto3, requests),
-and 0.1 s the creation of the client and its first call; both come with the file system that Airflow's connection
-creates. s3fs is seven tenths of the imports, with aiohttp and aiobotocore; without the amazon provider, opening S3
-would take about 0.08 s less. This provider uses the amazon provider all the same, because otherwise it would have to
-find roles, profiles, regions and endpoints of a connection by itself. If it found others than the amazon provider
-finds, it would act on S3 as another user. Of a pull into Parquet, 0.1 s is the import of pyarrow. Neither pandas nor
-another store's file system is imported.
+Of a pull into S3, about 0.23 s are the imports of s3fs and of the amazon provider (aiohttp, botocore, boto3, requests),
+0.08 s those of this provider, and 0.1 s the client of S3 and all requests. s3fs is half of the imports, with aiohttp
+and aiobotocore; without the amazon provider, opening S3 would take about 0.08 s less. This provider uses the amazon
+provider all the same, because otherwise it would have to find roles, profiles, regions and endpoints of a connection by
+itself. If it found others than the amazon provider finds, it would act on S3 as another user. aiohttp and the client
+each read the certificates of all authorities, which takes 0.02 s each time, also if the endpoint has no TLS. Of a pull
+into Parquet, 0.03 s is the import of pyarrow, or 0.1 s if numpy is installed, which pyarrow then imports. Neither
+pandas nor another store's file system is imported.
+
+With early imports, a task still has to import some modules of this provider (0.05 s) and pyarrow, to create the client
+and to send the requests.
+
+The garbage collector of the worker has set its objects aside, as LocalExecutor does before it forks workers.
+CeleryExecutor does not do this. There one full collection, 0.1 s with the imports of a worker, may fall into a task's
+start, with this provider or without it.
 """
 
 

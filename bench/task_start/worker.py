@@ -9,6 +9,7 @@ Invariant: the CPU time is that of the ended child process, by the kernel's coun
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -88,6 +89,8 @@ def main() -> None:
     """Runs the tasks that standard input names, one a line, until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    # LocalExecutor does this before it forks a worker. Otherwise a full collection of 0.14 s falls into some tasks.
+    gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
         os.environ["TASK_START_ARGUMENTS"] = json.dumps(asked["arguments"])

@@ -49,9 +49,12 @@ def test_collector_that_is_off_stays_off() -> None:
     assert not gc.isenabled()
 
 
-def test_objects_that_the_executor_set_aside_stay_so() -> None:
-    """Airflow's LocalExecutor does that before it forks its workers."""
+def test_collector_never_counts_what_the_executor_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of LocalExecutor has set aside 180,000 objects, and counting them takes 20 ms of each task."""
+    counts: list[str] = []
     gc.freeze()
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: counts.append("frozen"))
+    monkeypatch.setattr(gc, "get_objects", lambda *_: counts.append("tracked"))
     with collector_paused() as resume:
         resume()
-    assert gc.get_freeze_count() > 1000
+    assert counts == []
