@@ -129,8 +129,7 @@ def measured_normalized() -> Iterator[str]:
         rows = NormalizedRows(version, normalized.MINOR)
         steps: dict[str, Callable[[list[AuditRecord], bytes], object]] = {
             "columns": rows.table,
-            "columns as text": rows.plain_table,
-            "columns as text, JSON": rows.json_lines,
+            "columns, JSON": rows.json_lines,
             "columns, Arrow arrays": rows.to_arrow,
         }
         for name, step in steps.items():

@@ -9,9 +9,10 @@ Invariant: every row carries the record's own text, from which the record is rea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -113,6 +114,9 @@ class NormalizedRows:
         self._version = version
         self._minor = minor
         self._absent = {column.name for column in self.columns if column.is_absent_from(version)}
+        self._json_names = {
+            column.name for column in self.columns if column.type is ColumnType.JSON and column.name not in self._absent
+        }
         self._booleans = [column.name for column in self.columns if column.type is ColumnType.BOOLEAN]
 
     @property
@@ -131,12 +135,12 @@ class NormalizedRows:
 
     def json_lines(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
         """Returns each row as an object with every column."""
-        table = self.plain_table(records, lines)
+        table = self._as_text(records, lines)
         return _JSON.encode_lines(map(_row_type(tuple(table)), *table.values()))
 
     def cells(self, records: Sequence[AuditRecord], lines: bytes) -> Iterator[Sequence[Any]]:
         """Yields the row's values; booleans are ``true`` and ``false``."""
-        table = self.plain_table(records, lines)
+        table = self._as_text(records, lines)
         for name in self._booleans:
             table[name] = [_BOOLEAN_TEXTS[value] for value in table[name]]
         return zip(*table.values(), strict=True)
@@ -151,16 +155,23 @@ class NormalizedRows:
 
         Columns of JSON that ``keep`` names stay as they are.
         """
-        table = self.table(records, lines)
+        columns = self._as_text(records, lines, keep)
+        return {name: values if isinstance(values, Sequence) else list(values) for name, values in columns.items()}
+
+    def _as_text(
+        self, records: Sequence[AuditRecord], lines: bytes, keep: AbstractSet[str] = frozenset()
+    ) -> dict[str, Iterable[Any]]:
+        """Returns the columns of ``plain_table``; each can be gone through once.
+
+        The long texts are made one by one when their row is: all texts of a page do not fit into the processor's cache.
+        """
+        table: dict[str, Iterable[Any]] = {**self.table(records, lines)}
         table["event_time"] = [format_ns(record.event_ns, _NORMALIZED_FRACTION_DIGITS) for record in records]
-        table[normalized.RAW_COLUMN] = _texts_of(records, lines)
-        for column in self.columns:
-            if column.type is ColumnType.JSON and column.name not in keep:
-                # Not by ``readable``: a call for each value, most of them None, would take longer.
-                table[column.name] = [
-                    value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-                    for value in table[column.name]
-                ]
+        table[normalized.RAW_COLUMN] = map(
+            bytes.decode, table[normalized.RAW_COLUMN], repeat("utf-8"), repeat("replace")
+        )
+        for name in self._json_names - keep:
+            table[name] = _readable_values(table[name])
         return table
 
 
@@ -171,14 +182,9 @@ def record_values(version: ApiVersion, records: Sequence[AuditRecord]) -> Iterat
         yield dict(zip(table, row, strict=True))
 
 
-def _texts_of(records: Sequence[AuditRecord], lines: bytes) -> list[str]:
-    """Returns the records' own text."""
-    try:
-        # One call for all of them takes a third of the time.
-        texts = lines.decode().split("\n")[:-1]
-    except UnicodeDecodeError:
-        texts = []
-    return texts if len(texts) == len(records) else [readable(record.raw) for record in records]
+def _readable_values(values: Iterable[Any]) -> Iterator[Any]:
+    # Not by ``readable``: a call for each value would take longer.
+    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values)
 
 
 @lru_cache(maxsize=4)
