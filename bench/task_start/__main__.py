@@ -233,13 +233,13 @@ Measured on {measured_on}: {machine}. The empty task takes {empties}.
 # CPU time of each import in a new fork of a worker, medians of nine.
 TAIL = """
 Of a pull into S3, about 0.23 s are the imports of s3fs and of the amazon provider (aiohttp, botocore, boto3, requests),
-0.08 s those of this provider, and 0.1 s the client of S3 and all requests. s3fs is half of the imports, with aiohttp
-and aiobotocore; without the amazon provider, opening S3 would take about 0.08 s less. This provider uses the amazon
-provider all the same, because otherwise it would have to find roles, profiles, regions and endpoints of a connection by
-itself. If it found others than the amazon provider finds, it would act on S3 as another user. aiohttp and the client
-each read the certificates of all authorities, which takes 0.02 s each time, also if the endpoint has no TLS. Of a pull
-into Parquet, 0.03 s is the import of pyarrow, or 0.1 s if numpy is installed, which pyarrow then imports. Neither
-pandas nor another store's file system is imported.
+0.08 s those of this provider, and 0.1 s the client of S3 and all requests. Half of the 0.23 s is the import of s3fs,
+which imports aiohttp and aiobotocore. Without the amazon provider, opening S3 would take about 0.08 s less. This
+provider uses the amazon provider all the same, because otherwise it would have to find roles, profiles, regions and
+endpoints of a connection by itself. If it found others than the amazon provider finds, it would act on S3 as another
+user. aiohttp and the client each read the certificates of all authorities, which takes 0.02 s each time, even if the
+endpoint has no TLS. Of a pull into Parquet, 0.03 s is the import of pyarrow, or 0.1 s if numpy is installed, which
+pyarrow then imports. Neither pandas nor another store's file system is imported.
 
 With early imports, a task still has to import some modules of this provider (0.05 s) and pyarrow, to create the client
 and to send the requests.
