@@ -36,9 +36,6 @@ from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.side_by_side import read_each
 
-# So many copies are compared with their objects if the listing states other texts than their digests.
-_MOST_DOUBTFUL = 4
-
 
 class SealObjects(NamedTuple):
     """Chain of the stored seals, the sizes of the objects listed among them, and findings about an index.
@@ -84,8 +81,8 @@ def read_chain_by_index(
 ) -> SealObjects:
     """Returns the chain from its index and the objects after it; without a usable index, each object is read itself.
 
-    The objects of seals of these ``days`` are compared with their copies, and so is each object for which the listing
-    states another digest than that of its copy; if one differs, every object is read.
+    The objects of seals of these ``days`` are compared with their copies. So is each object whose digest the listing
+    does not state, if it states the digest of another object. If one differs, every object is read.
     With ``near``, copied seals that have nothing to do with these days name no manifest. ``sign`` returns the signature
     that the caller would store for a seal: one that is listed with the digest of that is not read.
     """
@@ -100,7 +97,9 @@ def read_chain_by_index(
     far = NO_FAR_SEALS if near is None else FarSeals({*index.copies} - {proving.key}, near)
     chain = SealChain(known | _read_others(store, known, listed, sign), far)
     numbers = {seal.number for seal in chain.seals if seal.day in days}
-    doubtful = _doubtful_copies(index, proving, listed, numbers)
+    # The seal that proves the index was read, or its digest is stated.
+    copies = {one: copy for one, copy in index.copies.items() if one != proving.key}
+    doubtful = _doubtful_copies(copies, chain, listed, numbers)
     differing = differing_copies(doubtful, key, read_seals(store, doubtful))
     if differing:
         return SealObjects(SealChain(read_seals(store, sizes)), sizes, differing)
@@ -128,19 +127,20 @@ def _read_index(
 
 
 def _doubtful_copies(
-    index: UsableIndex, proving: _ProvingSeal, listed: Mapping[str, ListedObject], numbers: Container[int]
+    copies: Mapping[str, bytes], chain: SealChain, listed: Mapping[str, ListedObject], numbers: Container[int]
 ) -> dict[str, bytes]:
-    """Returns the copies to compare with their objects: those whose digest the listing does not state.
+    """Returns those of some copies that have to be compared with their objects.
 
-    If a listing states no digests, these are only the copies of some seals, by their ``numbers``. A store that encrypts
-    states other texts than digests: if there are many of them, one stands for all.
+    If the listing states the digest of any object, these are all copies whose digest it does not state: somebody who
+    changes an object can encrypt it, too. If it states none, these are only the copies of some seals, by their
+    ``numbers``, and the newest one, which shows whether the stated texts are no digests.
     """
-    unproved = {
-        key: copy for key, copy in index.copies.items() if key != proving.key and not _is_stated(copy, listed[key])
-    }
-    other_text = sorted(key for key in unproved if listed[key].md5 is not None)
-    compared = {*(other_text if len(other_text) <= _MOST_DOUBTFUL else other_text[-1:])}
-    return {key: copy for key, copy in unproved.items() if key in compared or seal_number(key) in numbers}
+    stated = {key for key, content in chain.objects.items() if _is_stated(content, listed[key])}
+    unproved = {key: copy for key, copy in copies.items() if key not in stated}
+    if stated:
+        return unproved
+    newest = [key for key in sorted(unproved)[-1:] if listed[key].md5 is not None]
+    return {key: copy for key, copy in unproved.items() if key in newest or seal_number(key) in numbers}
 
 
 def _read_others(

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 import pytest
 
-from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
+from airflow_audit_provider.adapters.signing import Ed25519Signer
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, seal_key, signature_key
 from airflow_audit_provider.core.verification import seal_index
 from airflow_audit_provider.core.verification.findings import FindingKind, severe
@@ -27,35 +27,17 @@ from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 from tests.pipelines.history.counting_store import CountingStore
 from tests.pipelines.history.generated import END, committed, windows
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
-from tests.pipelines.verify.dataset import DAY, OTHER_PRIVATE_PEM, PRIVATE_PEM, PUBLIC_PEM, commit, record
+from tests.pipelines.verify.dataset import DAY, OTHER_PRIVATE_PEM, commit, record
 from tests.pipelines.verify.memory_store import MemoryStore
+from tests.pipelines.verify.sealed_days import ANCHORS, DAYS, INDEX, LAST_DAY, SIGNER, kinds, late_record, sealed_days
 
-SIGNER = Ed25519Signer(PRIVATE_PEM)
 pytestmark = pytest.mark.integration
-
-ANCHORS = TrustAnchors(Ed25519Verifier([PUBLIC_PEM]))
-DAYS = 8
-INDEX = "_seals/index/000008.json"
-LAST_DAY = (END - DAY, END)
 
 
 @pytest.fixture(params=[False, True], ids=["no digests", "digests"])
 def store(request: pytest.FixtureRequest) -> CountingStore:
     """Eight sealed and signed days, in a store whose listings state digests or do not."""
-    made = CountingStore(dict(committed(windows(DAYS))))
-    made.states_md5 = request.param
-    seal(made, signer=SIGNER)
-    return made
-
-
-def _late_record(store: MemoryStore, days_ago: int = 1) -> None:
-    of = windows(DAYS)[-days_ago]
-    commit(store, of, [record(of.start + timedelta(seconds=5), f"late{days_ago}")])
-
-
-def _kinds(store: MemoryStore, days_ago: int = 1, *, anchors: TrustAnchors = ANCHORS) -> list[str]:
-    found = verify(store, END - days_ago * DAY, END - (days_ago - 1) * DAY, anchors).findings
-    return [str(one.kind) for one in found]
+    return sealed_days(states_md5=request.param)
 
 
 def _indexes(store: MemoryStore) -> list[str]:
@@ -64,7 +46,7 @@ def _indexes(store: MemoryStore) -> list[str]:
 
 def _seal_without_index(store: MemoryStore, days_ago: int) -> None:
     """Seals a late record as a run does that leaves the writing of a large index to a later one."""
-    _late_record(store, days_ago)
+    late_record(store, days_ago)
     before = _indexes(store)
     seal(store, signer=SIGNER)
     for key in {*_indexes(store)} - {*before}:
@@ -74,7 +56,7 @@ def _seal_without_index(store: MemoryStore, days_ago: int) -> None:
 def test_each_run_that_seals_writes_an_index(store: CountingStore) -> None:
     """It has all seals and signatures, those of the run included, and a run without a new seal writes none."""
     assert _indexes(store) == [INDEX]
-    _late_record(store)
+    late_record(store)
     seal(store, signer=SIGNER)
     assert _indexes(store) == [INDEX, "_seals/index/000009.json"]
     assert {*read_index(INDEX.replace("8", "9"), store.objects[INDEX.replace("8", "9")], _sizes(store)).copies} == {
@@ -95,10 +77,10 @@ def test_large_index_is_written_when_four_seals_have_none(
     """Four runs share the cost of writing a large index."""
     monkeypatch.setattr(seal_index, "_SMALL_BYTES", len(store.objects[INDEX]) - 1)
     for days_ago in (1, 2, 3):
-        _late_record(store, days_ago)
+        late_record(store, days_ago)
         seal(store, signer=SIGNER)
         assert _indexes(store) == [INDEX]
-    _late_record(store, 4)
+    late_record(store, 4)
     seal(store, signer=SIGNER)
     assert _indexes(store) == [INDEX, "_seals/index/000012.json"]
     assert verify(store, anchors=ANCHORS).findings == ()
@@ -115,7 +97,7 @@ def test_older_indexes_are_removed_together(
     monkeypatch.setattr(seal_index, name, value)
     counts = []
     for days_ago in range(1, 8):
-        _late_record(store, days_ago)
+        late_record(store, days_ago)
         seal(store, signer=SIGNER)
         counts.append(len(_indexes(store)))
     assert counts == expected
@@ -141,7 +123,7 @@ def test_requests_of_seal_and_verify_do_not_grow_with_the_number_of_seals(signer
             task()
             counts[-1].append(store.call_count)
         store.calls.clear()
-        _late_record(store)
+        late_record(store)
         store.calls.clear()
         seal(store, day, signer)
         counts[-1].append(store.call_count)
@@ -154,7 +136,7 @@ def test_requests_of_seal_and_verify_do_not_grow_with_the_number_of_seals(signer
 
 def test_seal_after_an_index_is_that_without_one(store: CountingStore) -> None:
     """The next seal has the same bytes with an index and without one."""
-    _late_record(store)
+    late_record(store)
     without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
     seal(store, signer=SIGNER)
     seal(without, signer=SIGNER)
@@ -208,11 +190,11 @@ def test_index_that_disagrees_is_ignored_and_reported(store: CountingStore, dama
         _seal_without_index(store, 2)
     store.objects[INDEX] = _damages(store)[damage]
     for days_ago in (1, 2, 7):
-        assert _kinds(store, days_ago) == ["seal_index_ignored"]
+        assert kinds(store, days_ago) == ["seal_index_ignored"]
     assert [str(one.kind) for one in verify(store, anchors=ANCHORS).findings] == ["seal_index_ignored"]
     right = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
     for one in (store, right):
-        _late_record(one, 3)
+        late_record(one, 3)
         report = seal(one, signer=SIGNER)
         assert severe(report.findings) == []
     assert {k: v for k, v in store.objects.items() if "index" not in k} == {
@@ -241,9 +223,9 @@ def test_lost_seal_or_signature_is_severe_whatever_the_range(store: CountingStor
     expected = "signature_orphaned" if ending == "json" else "signature_missing"
     without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
     for days_ago in (1, 5):
-        found = _kinds(store, days_ago)
+        found = kinds(store, days_ago)
         assert expected in found
-        assert [kind for kind in found if kind != "seal_index_ignored"] == _kinds(without, days_ago)
+        assert [kind for kind in found if kind != "seal_index_ignored"] == kinds(without, days_ago)
 
 
 def test_lost_seals_around_the_end_of_an_index_are_severe(store: CountingStore) -> None:
@@ -254,10 +236,10 @@ def test_lost_seals_around_the_end_of_an_index_are_severe(store: CountingStore) 
         del store.objects[seal_key(number)], store.objects[signature_key(number)]
     without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
     for days_ago in (1, 2, 3, 7):
-        found = _kinds(store, days_ago)
+        found = kinds(store, days_ago)
         assert "seal_missing" in found
-        assert [kind for kind in found if kind != "seal_index_ignored"] == _kinds(without, days_ago)
-    _late_record(store, 4)
+        assert [kind for kind in found if kind != "seal_index_ignored"] == kinds(without, days_ago)
+    late_record(store, 4)
     with pytest.raises(VerificationError, match="seal_missing"):
         seal(store, signer=SIGNER)
 
@@ -273,49 +255,13 @@ def test_changed_seal_of_the_day_is_severe(store: CountingStore, ending: str) ->
     assert severe(verify(store, anchors=ANCHORS).findings)
 
 
-@pytest.mark.parametrize("ending", ["json", "sig"])
-@pytest.mark.parametrize("numbers", [{3}, {1, 2, 3, 4, 5, 6}])
-def test_changed_seal_of_another_day_is_found_by_its_digest_or_without_a_range(
-    store: CountingStore, ending: str, numbers: set[int]
-) -> None:
-    """A change that keeps the size is not seen by a verification of another day if listings state no digests."""
-    for number in numbers:
-        key = f"_seals/{number:06}.{ending}"
-        store.objects[key] = store.objects[key].replace(b'"', b"'", 1)
-    assert bool(severe(verify(store, *LAST_DAY, ANCHORS).findings)) is store.states_md5
-    assert severe(verify(store, anchors=ANCHORS).findings)
-    before = dict(store.objects)
-    assert _seal_run_notices(store) is store.states_md5
-    assert store.objects == before
-
-
-def test_changed_seal_is_found_although_the_store_encrypts_another_object(
-    store: CountingStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One object whose stated text is no digest does not stand for the others."""
-    store.states_md5 = True
-    of_store = store._md5
-    monkeypatch.setattr(store, "_md5", lambda key: "0" * 32 if key == signature_key(8) else of_store(key))
-    assert _kinds(store) == []
-    key = seal_key(3)
-    store.objects[key] = store.objects[key].replace(b'"', b"'", 1)
-    assert severe(verify(store, *LAST_DAY, ANCHORS).findings)
-
-
-def _seal_run_notices(store: MemoryStore) -> bool:
-    try:
-        return bool(severe(seal(store, signer=SIGNER).findings))
-    except VerificationError:
-        return True
-
-
 def test_day_of_a_changed_seal_counts_as_sealed(store: CountingStore) -> None:
     """A forged window on a day whose seal is changed, too, is severe, and no run seals it."""
     key = seal_key(3)
     store.objects[key] = store.objects[key].replace(b'"', b"'", 1)
     manifest = next(key for key in store.objects if key.startswith(f"_manifests/dt={(END - 6 * DAY).date()}"))
     store.objects[manifest] = store.objects[manifest].replace(b"explicit bounds", b"explicit Bounds")
-    assert "sealed_manifest_changed" in _kinds(store, 6) or "seal_unreadable" in _kinds(store, 6)
+    assert "sealed_manifest_changed" in kinds(store, 6) or "seal_unreadable" in kinds(store, 6)
     before = dict(store.objects)
     with pytest.raises(VerificationError, match="was not sealed"):
         seal(store, (END - 6 * DAY).date(), SIGNER)
@@ -331,8 +277,8 @@ def test_forged_seal_in_a_forged_index_gets_no_successor(store: CountingStore) -
     assert forged is not None
     store.objects[forged.key] = forged.to_bytes()
     store.objects["_seals/index/000009.json"] = write_index({**objects, forged.key: forged.to_bytes()})
-    assert "seal_misplaced" in _kinds(store)
-    _late_record(store)
+    assert "seal_misplaced" in kinds(store)
+    late_record(store)
     before = dict(store.objects)
     with pytest.raises(VerificationError, match="seal_misplaced"):
         seal(store, signer=SIGNER)
@@ -381,7 +327,7 @@ def test_long_window_of_a_distant_day_is_known_from_its_seal(has_own_seal: bool,
 @pytest.mark.parametrize("days_ago", [1, 3, 8])
 def test_report_of_a_range_is_that_without_an_index(store: CountingStore, days_ago: int) -> None:
     """Seals of other days are counted, dated and checked by their signatures, although their manifests are not read."""
-    _late_record(store, 3)
+    late_record(store, 3)
     commit(store, windows(DAYS)[0], [record(windows(DAYS)[0].start, "other")], replace=True)
     without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
     span = (END - days_ago * DAY, END - (days_ago - 1) * DAY)
@@ -402,28 +348,14 @@ def test_malformed_seal_of_another_day_counts_for_nothing(store: CountingStore) 
         assert forged.number == number
     for key, content in {**chain.objects, "_seals/index/000010.json": write_index(chain.objects)}.items():
         store.objects[key] = content
-    assert "signature_missing" in _kinds(store)
-    assert "seal_unreadable" in _kinds(store, 5)
+    assert "signature_missing" in kinds(store)
+    assert "seal_unreadable" in kinds(store, 5)
     assert "seal_unreadable" in [one.kind for one in verify(store, anchors=ANCHORS).findings]
-    _late_record(store)
+    late_record(store)
     before = dict(store.objects)
     with pytest.raises(VerificationError, match="seal_unreadable"):
         seal(store, signer=SIGNER)
     assert store.objects == before
-
-
-@pytest.mark.parametrize(("days_ago", "stated", "other"), [(1, 0, 2), (4, 0, 4)])
-def test_seal_is_read_itself_unless_its_digest_is_stated(
-    store: CountingStore, monkeypatch: pytest.MonkeyPatch, days_ago: int, stated: int, other: int
-) -> None:
-    """The copy of the newest seal, and those of the range, are proved by digests; other tags make them read."""
-    store.states_md5 = True
-    for expected in (stated, other):
-        store.reads.clear()
-        assert _kinds(store, days_ago) == []
-        assert sum(key.startswith("_seals/0") for key in store.reads) == expected
-        # A store that encrypts with a key of its owner states a text that is no digest of the bytes.
-        monkeypatch.setattr(store, "_md5", lambda key: f"{len(key):032x}")
 
 
 @pytest.mark.parametrize("damage", [None, b"x" * 10, "another key"])
@@ -445,8 +377,8 @@ def test_signature_is_read_unless_the_listing_states_the_digest_of_the_owners(
 def test_kept_digest_of_an_older_seal_is_found_in_the_index(store: CountingStore) -> None:
     """``expected_seal_sha256`` may be of a copied seal; a digest of no seal is severe."""
     digest = hashlib.sha256(store.objects[seal_key(2)]).hexdigest()
-    assert _kinds(store, anchors=ANCHORS._replace(expected_seal_sha256=digest)) == []
-    assert _kinds(store, anchors=ANCHORS._replace(expected_seal_sha256="0" * 64)) == ["seal_not_found"]
+    assert kinds(store, anchors=ANCHORS._replace(expected_seal_sha256=digest)) == []
+    assert kinds(store, anchors=ANCHORS._replace(expected_seal_sha256="0" * 64)) == ["seal_not_found"]
 
 
 def test_sweep_leaves_the_index(store: CountingStore) -> None:
