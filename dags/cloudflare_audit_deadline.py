@@ -41,9 +41,9 @@ DEADLINE = timedelta(hours=30)
 
 
 def deadline() -> dict[str, Any]:
-    """Returns the argument ``deadline`` of the DAG. Airflow 3.0 has none; 3.1 to 3.3 have the names in this module."""
+    """Returns the argument ``deadline`` of the DAG, or no argument on Airflow 3.0, which has no deadline alerts."""
     try:
-        from airflow.sdk.definitions.deadline import (  # type: ignore[attr-defined]  # 3.1 has the first one only there
+        from airflow.sdk.definitions.deadline import (  # type: ignore[attr-defined]  # 3.1 has AsyncCallback only here
             AsyncCallback,
             DeadlineAlert,
             DeadlineReference,

@@ -86,6 +86,7 @@ EXTRAS = {
     "postgres": ("apache-airflow-providers-postgres",),
     "iceberg": ("pyiceberg",),
     "delta": ("deltalake",),
+    "clickhouse": ("pyarrow",),
     "redis": ("redis",),
     "detections": ("pysigma", "duckdb"),
 }
