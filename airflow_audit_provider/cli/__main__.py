@@ -229,7 +229,8 @@ def _add_sweep(commands: Commands) -> None:
     parser.add_argument("--dry-run", action="store_true", help="list the files and delete nothing")
     add_public_key(
         parser,
-        "public key in PEM format that checks the signatures of seals; without it, erased parts of signed windows stay",
+        "public key in PEM format that checks the signatures of seals; without it, if the seals are signed, parts that "
+        "an erasure left behind in a sealed window are kept",
     )
 
 

@@ -57,7 +57,8 @@ def add_changes(commands: Commands) -> None:
         "--max-requests",
         type=int,
         metavar="COUNT",
-        help="about how many requests are sent; the next run continues where it ended; default: no limit",
+        help="the run ends after about this many requests, and the next run continues where it stopped; default: no "
+        "limit",
     )
     add_privacy(parser)
     add_conn_id(parser)

@@ -58,8 +58,8 @@ def add_coverage(commands: Commands) -> None:
         type=minutes,
         default=DEFAULT_SETTLE_DELAY,
         metavar="MINUTES",
-        help="a gap is missing only if it ended at least this long ago; until then, and while its window has not "
-        "ended, it is pending; default: 15",
+        help="how long ago a gap must have ended to count as missing; until then, and while its window has not "
+        "ended, it counts as pending; default: 15",
     )
     parser.add_argument(
         "--freshness",

@@ -49,8 +49,8 @@ def add_plan(commands: Commands) -> None:
         type=int,
         dest="sample_count",
         metavar="COUNT",
-        help="how many pages of the log may be requested as samples, 6 to 300, default: 30; up to three times as "
-        "many if the backfill needs more than 100 requests for each of them",
+        help="maximum number of pages of the log to request as samples, 6 to 300; default: 30. If the backfill needs "
+        "more than 100 times as many requests, up to three times as many pages are requested",
     )
     parser.add_argument(
         "--verify",

@@ -105,11 +105,11 @@ class V1Filters(TypedDict, total=False):
     hide_user_logs: bool | None
     """Leave out the audit logs of users."""
     action: V1ActionFilters | None
-    """``action_type``, nested."""
+    """``action_type`` as a dict: ``action={"type": …}``."""
     actor: V1ActorFilters | None
-    """``actor_email`` and ``actor_ip``, nested."""
+    """``actor_email`` and ``actor_ip`` as a dict: ``actor={"email": …, "ip": …}``."""
     zone: V1ZoneFilters | None
-    """``zone_name``, nested."""
+    """``zone_name`` as a dict: ``zone={"name": …}``."""
 
 
 class V2OrganizationFilters(TypedDict, total=False):
@@ -188,13 +188,13 @@ class V2OrganizationFilters(TypedDict, total=False):
     resource_scope_not: FilterValues | None
     """Values of ``resource_scope`` to leave out."""
     action: V2ActionFilters | None
-    """Filters whose names begin with ``action_``, nested."""
+    """Filters whose names begin with ``action_``, as a dict: ``action={"type": …}``."""
     actor: V2ActorFilters | None
-    """Filters whose names begin with ``actor_``, nested."""
+    """Filters whose names begin with ``actor_``, as a dict: ``actor={"email": …}``."""
     raw: V2RawFilters | None
-    """Filters whose names begin with ``raw_``, nested."""
+    """Filters whose names begin with ``raw_``, as a dict: ``raw={"method": …}``."""
     resource: V2ResourceFilters | None
-    """Filters whose names begin with ``resource_``, nested."""
+    """Filters whose names begin with ``resource_``, as a dict: ``resource={"id": …}``."""
 
 
 class V2Filters(V2OrganizationFilters, total=False):
@@ -205,7 +205,7 @@ class V2Filters(V2OrganizationFilters, total=False):
     account_name_not: FilterValues | None
     """Values of ``account_name`` to leave out."""
     audit_log_id: FilterValue | None
-    """Id of the record, as ``id``."""
+    """Id of the record; the same as ``id``."""
     audit_log_id_not: FilterValues | None
     """Values of ``audit_log_id`` to leave out."""
     zone_id: FilterValue | None
@@ -219,9 +219,9 @@ class V2Filters(V2OrganizationFilters, total=False):
     product_category: FilterValues | None
     """Category of Cloudflare products; the only filter without a form with ``_not``."""
     account: V2AccountFilters | None
-    """``account_name``, nested."""
+    """``account_name`` as a dict: ``account={"name": …}``."""
     zone: V2ZoneFilters | None
-    """``zone_id`` and ``zone_name``, nested."""
+    """``zone_id`` and ``zone_name`` as a dict: ``zone={"id": …, "name": …}``."""
 
 
 class _Range(TypedDict, total=False):
@@ -334,7 +334,10 @@ class PlanOptions(TypedDict, total=False):
     settle_delay: timedelta
     """How long after its end a window is read; by default 15 minutes."""
     sample_count: int
-    """How many pages of the log may be requested as samples, 6 to 300; by default 30."""
+    """Maximum number of pages of the log to request as samples, 6 to 300; by default 30.
+
+    Up to three times as many are requested if the backfill needs more than 100 times as many requests.
+    """
     verify: Literal["edges", "recount", "none"] | None
     """The ``verify`` of the land operator; the plan includes the requests of the verification."""
     concurrency: int

@@ -44,13 +44,14 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
     :param timezone: IANA zone of bounds without an offset.
     :param rate_share: share of the rate limit that the requests take on average, more than 0 and at most 1. The
         requests count against the budget that all tasks with the token share.
-    :param max_requests: about how many requests a run sends; the next run continues where it ended. None for no limit.
+    :param max_requests: the run ends after about this many requests, and the next run continues where it stopped. None
+        for no limit.
     :param privacy: the ``privacy`` of the land operator; it must be the one that the windows were written with.
 
-    Windows whose newest generation is done are skipped. Returns a summary with ``window_count record_count
-    request_count history_status is_complete skipped_count older_count older_command``. ``older_count`` is the number of
-    windows before the range whose changes have not been derived yet; ``older_command`` is the command that derives
-    them.
+    Windows whose newest generation is done are skipped. Returns a dict, the XCom ``return_value``, with ``window_count
+    record_count request_count history_status is_complete skipped_count older_count older_command``. ``older_count`` is
+    the number of windows before the range whose changes have not been derived yet; ``older_command`` is the command
+    that derives them.
     """
 
     template_fields: Sequence[str] = ("destination", "cloudflare_conn_id", "destination_conn_id", "start", "end")

@@ -41,8 +41,8 @@ class CloudflareAuditLogsPlanOperator(BaseOperator):
     :param division: ``hour``, ``day`` or ``month``: the length of a window, the same as in the backfill DAG's schedule.
     :param timezone: IANA zone of the windows, and of bounds without an offset.
     :param settle_delay: the land operator's; by default from the configuration.
-    :param sample_count: how many pages of the log may be requested, 6 to 300. If the backfill needs more than
-        a hundred requests for each of these pages, up to three times as many pages are requested.
+    :param sample_count: maximum number of pages of the log to request as samples, 6 to 300. If the backfill needs more
+        than 100 times as many requests, up to three times as many pages are requested.
     :param verify: the land operator's ``verify``; the plan includes the requests of the verification.
     :param concurrency: the land operator's; by default from the configuration.
     :param backfill_dag_id: the DAG of the command that creates the backfill. (templated)

@@ -67,8 +67,8 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.BEFORE_EDGE: "value inclusive|exclusive: whether a record whose time equals the bound 'before' is "
     "returned (default: v1 inclusive, v2 exclusive)",
     Misbehaviour.GRAIN: "value second|ms|us: times are cut to this unit before comparing (default: v1 second, v2 us)",
-    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order of records with equal times (stable: desc is the "
-    "reverse of asc)",
+    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order of records with equal times (default stable: "
+    "desc is the reverse of asc)",
     Misbehaviour.SORT_BY_SECOND: "records are sorted by whole second; their order within one is arbitrary but fixed",
     Misbehaviour.PAGE_CEILING: "value K: at most K records a page, and offsets are computed with K (default 100)",
     Misbehaviour.PAGE_CEILING_ASKED_OFFSET: "value K: at most K records a page, but "
@@ -93,7 +93,8 @@ MEANINGS: dict[Misbehaviour, str] = {
     "(default 10)",
     Misbehaviour.IGNORED_SINCE: "the bound 'since' is ignored, so that older records are returned too",
     Misbehaviour.IGNORED_BEFORE: "the bound 'before' is ignored, so that newer records are returned too",
-    Misbehaviour.IGNORED_DIRECTION: "value asc|desc: direction is ignored, and records come in this order (desc)",
+    Misbehaviour.IGNORED_DIRECTION: "value asc|desc: direction is ignored, and records come in this order (default "
+    "desc)",
     Misbehaviour.IGNORED_PAGE: "page (v1) or cursor (v2) is ignored, so that every response is the first page",
     Misbehaviour.IGNORED_SIZE: "value K: per_page (v1) or limit (v2) is ignored; pages have K records (default 100)",
     Misbehaviour.IGNORED_NOT: "v2: every negated filter, such as id.not, is ignored",
@@ -104,7 +105,8 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.CUT_CONNECTION: "the connection is reset in the middle of the body",
     Misbehaviour.NO_ANSWER: "the connection is closed without a response",
     Misbehaviour.STATUS: "value status: an error response, e.g. 401 403 404 500 502 503 520 522 524 (default 503)",
-    Misbehaviour.RATE_LIMITED: "value seconds|date|none: 429 with Retry-After in seconds (300), as a date, or absent",
+    Misbehaviour.RATE_LIMITED: "value seconds|date|none: 429 with Retry-After in seconds (default 300), as a date, or "
+    "absent",
     Misbehaviour.SLOW: "value ms: the response is delayed (default 100)",
     Misbehaviour.ODD_TIMESTAMPS: "event times have 0 to 9 fraction digits and any offset",
     Misbehaviour.ODD_FIELDS: "every 7th record has a numeric id, null metadata, no action or actor, or odd values",

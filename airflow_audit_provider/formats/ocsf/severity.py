@@ -54,7 +54,7 @@ RULES: Mapping[Rule, RuleText] = {
     Rule.ADMIN_GRANTED: RuleText("High", "a member is added or gets roles, one of them an administrator's"),
     Rule.MFA_DISABLED: RuleText("High", "a second factor, or the account's requirement of one, is turned off"),
     Rule.LOGPUSH_DISABLED: RuleText("High", "a Logpush job is deleted or turned off"),
-    Rule.ZONE_DELETED: RuleText("High", "a zone is deleted, or in version 2 an account"),
+    Rule.ZONE_DELETED: RuleText("High", "a zone is deleted; in version 2 also: an account is deleted"),
     Rule.CREDENTIAL_CREATED: RuleText("Medium", "an API token, API key, service token or OAuth client is created"),
     Rule.CREDENTIAL_VIEWED: RuleText("Medium", "the value of such a credential is shown"),
     Rule.CREDENTIAL_CHANGED: RuleText("Medium", "such a credential is changed or rolled"),

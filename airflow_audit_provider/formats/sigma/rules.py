@@ -109,8 +109,9 @@ Pattern = EachRecord | Counted | FirstSeen
 class DetectionRule:
     """A rule that can be evaluated over rows of the normalized table of either API version.
 
-    ``version`` is a digest of what the rule detects: it changes with its detection, and with the rules it counts, the
-    filters on it and the time zone, if it depends on them. It does not change with its title, level, text or tags.
+    ``version`` is a digest of what the rule detects: it changes with its detection, and with the rules whose matches it
+    counts, the filters that name it and the time zone, if it depends on them. It does not change with its title, level,
+    text or tags.
     ``event_filter`` is the SQL condition of the records that the rule looks at.
     """
 
