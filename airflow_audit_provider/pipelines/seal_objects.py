@@ -27,6 +27,7 @@ from airflow_audit_provider.core.verification.seal_index import (
     differing_copies,
     is_worth_writing,
     newest_index,
+    oversized_index,
     proved_index,
     read_index,
     removable_indexes,
@@ -67,7 +68,7 @@ def read_whole_chain(store: Store) -> SealObjects:
     if key is None:
         return SealObjects(SealChain(objects), sizes)
     proving = _proving_seal(key, sizes)
-    found = read_index(key, store.read(key), sizes)
+    found = oversized_index(key, sizes) or read_index(key, store.read(key), sizes)
     index = proved_index(found, key, objects.get(proving.key), is_copied=proving.is_copied)
     findings = index.findings or differing_copies(index.copies, key, objects)
     return SealObjects(SealChain(objects), sizes, findings)
@@ -109,11 +110,14 @@ def read_chain_by_index(
 def _read_index(
     store: Store, key: str, proving: _ProvingSeal, listed: Mapping[str, ListedObject]
 ) -> tuple[UsableIndex, bytes | None]:
-    """Returns an index and the bytes of the seal that proves it.
+    """Returns an index and the bytes of the seal that proves it, None if the index is too large to be read.
 
     That seal is not read if it is copied and the listing states the digest of the copy: then its bytes are those.
     """
     sizes = {one: each.size_bytes for one, each in listed.items()}
+    oversized = oversized_index(key, sizes)
+    if oversized is not None:
+        return oversized, None
     # The newest copied seal may be gone: then the index is ignored.
     stated = listed.get(proving.key) if proving.is_copied else None
     if stated is None or stated.md5 is None:
@@ -176,9 +180,11 @@ def write_newer_index(store: Store, sealed: SealObjects, chain: SealChain, added
         return
     store.create(seal_index_key(chain.last_number), write_index({**chain.objects, **added}))
     removable = removable_indexes(sealed.sizes)
-    # An older index that may not be removed costs space only: readers use the newest one.
+    # An older index that may not be removed costs space only: readers use the newest one. If the first is refused, the
+    # others are not tried: they would be more with each run.
     with suppress(StorageError):
-        store.remove(removable)
+        store.remove(removable[:1])
+        store.remove(removable[1:])
 
 
 class _ProvingSeal(NamedTuple):

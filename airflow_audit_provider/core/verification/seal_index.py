@@ -89,6 +89,24 @@ def newest_index(sizes: Mapping[str, int]) -> str | None:
     return max(numbered)[1] if numbered else None
 
 
+def oversized_index(key: str, sizes: Mapping[str, int]) -> UsableIndex | None:
+    """Returns the finding about an index that is larger than copies of all listed objects up to its number, else None.
+
+    No run writes such an index, and somebody could make it so large that a worker has no memory to read it.
+    """
+    number = seal_index_number(key) or 0
+    copied = ((each, size) for each, size in sizes.items() if 0 < (seal_number(each) or 0) <= number)
+    # No comma follows the last copy.
+    most_bytes = len(write_index({})) + sum(_copy_bytes(each, size) for each, size in copied) - 1
+    problem = "it is larger than the objects that it could copy."
+    return UsableIndex({}, findings=_ignored(key, problem)) if sizes[key] > most_bytes else None
+
+
+def _copy_bytes(key: str, size_bytes: int) -> int:
+    """Returns the size of a copy in an index with the comma after it: base64 makes four bytes of three or fewer."""
+    return len(msgspec.json.encode(_Copy(key, b""))) + 1 + -(-size_bytes // 3) * 4
+
+
 def read_index(key: str, content: bytes | None, sizes: Mapping[str, int]) -> UsableIndex:
     """Returns the copies of an index that agree with the listing and with each other; nothing proves them yet.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
@@ -19,7 +19,7 @@ from airflow_audit_provider.core.verification.seal_content import SealedManifest
 from airflow_audit_provider.core.verification.seal_index import read_index, write_index
 from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.exceptions import StorageError, VerificationError
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_objects import read_seals
 from airflow_audit_provider.pipelines.sweep import sweep
@@ -102,6 +102,43 @@ def test_older_indexes_are_removed_together(
         counts.append(len(_indexes(store)))
     assert counts == expected
     assert verify(store, anchors=ANCHORS).findings == ()
+
+
+class _RefusingStore(CountingStore):
+    """Refuses to remove anything."""
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Counts the requests and raises."""
+        self.calls["remove"] += len([*keys])
+        raise StorageError("The store refuses to remove objects.")
+
+
+def test_refused_removal_of_older_indexes_costs_each_run_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other indexes are not tried, so that their number does not add to the cost of a run."""
+    monkeypatch.setattr(seal_index, "_OLDER_COUNT", 3)
+    daily, counts = windows(12), []
+    store = _RefusingStore(dict(committed(daily)))
+    for one in daily:
+        store.calls.clear()
+        seal(store, one.start.date(), SIGNER)
+        counts.append(store.call_count)
+    assert len(_indexes(store)) == 9
+    assert {*counts[6:]} == {counts[5] + 1}
+
+
+def test_index_larger_than_all_objects_is_not_read(store: CountingStore) -> None:
+    """An index of any size could be planted; an index of a run is read, although not a byte could be added to it."""
+    store.reads.clear()
+    assert _kinds_of_both(store) == []
+    assert INDEX in store.reads
+    store.objects[INDEX] += b" "
+    store.reads.clear()
+    assert _kinds_of_both(store) == ["seal_index_ignored"] * 2
+    assert INDEX not in store.reads
+
+
+def _kinds_of_both(store: MemoryStore) -> list[str]:
+    return [*kinds(store), *(str(one.kind) for one in verify(store, anchors=ANCHORS).findings)]
 
 
 @pytest.mark.parametrize("signer", [None, SIGNER])
@@ -203,7 +240,7 @@ def test_index_that_disagrees_is_ignored_and_reported(store: CountingStore, dama
 
 
 def test_any_changed_byte_of_an_index_changes_no_result(store: CountingStore) -> None:
-    """A verification of a day has no severe finding, and a damaged seal is found, whatever the index holds."""
+    """A verification of a day has no severe finding, and finds a damaged seal of that day, whatever the index holds."""
     chance = random.Random(1)
     content = store.objects[INDEX]
     for _ in range(60):
@@ -212,6 +249,8 @@ def test_any_changed_byte_of_an_index_changes_no_result(store: CountingStore) ->
             content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :]
         )
         assert severe(verify(store, *LAST_DAY, ANCHORS).findings) == []
+        damaged = MemoryStore({**store.objects, seal_key(8): store.objects[seal_key(8)].replace(b'"', b"'", 1)})
+        assert severe(verify(damaged, *LAST_DAY, ANCHORS).findings)
 
 
 @pytest.mark.parametrize("number", [1, 4, 7, 8])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from operator import le
 from typing import Any
 
 import pytest
@@ -68,8 +69,9 @@ def test_sealing_one_day_takes_eight_calls_and_one_for_its_signature(
 ) -> None:
     """The index has all earlier seals, a created seal is not read back, and older indexes stay for a later run."""
     days = [(START - number * DAY).date() for number in range(10, 0, -1)]
-    for day in days[:4]:
-        seal(bucket.store, day, signer)
+    counts = [len(bucket.calls_of(partial(seal, bucket.store, day, signer)).calls) for day in days[:4]]
+    most = [6, 7, 8, 10] if signer is None else [7, 9, 11, 14]
+    assert all(map(le, counts, most)), counts
     for day in days[4:]:
         calls = bucket.calls_of(partial(seal, bucket.store, day, signer))
         assert len(calls.calls) <= 8 + bool(signer), str(calls)
