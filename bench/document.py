@@ -40,15 +40,15 @@ METHOD = """## How it is measured
   start of the measurement until the last byte is landed. It does not include the fake. **Memory** is the peak (`VmHWM`)
   above what the process used when the measurement began. **Records a second** is measured
   in wall time, while the fake and everything else on the machine use the same cores. Compare tools by CPU.
-- Figures are medians of the number of runs in the last column ({runs}). The tools take turns, so that a busy
-  minute affects all of them{breaks}.
+- Each figure is the median of several runs; the last column has their number ({runs}). The tools take turns, so
+  that a busy minute affects all of them{breaks}.
 - `pull_window` is the function that the operator's `execute` calls.
-- This provider runs alone on the machine. Each of the other tools uses one core. If the system can pin processes to
-  cores, as many tools as there are cores (at most four) are measured at the same time, each with its own fake on its
-  own core. On the small day the SDK is also measured alone, which shows the effect of this. Nothing is tuned: all
-  tools run with defaults, this provider too (six requests in flight). The others write gzip by Python's library at
-  level 9, and Parquet with snappy. `parquet` means each record's id, time and JSON, for every tool; typed columns are
-  `parquet normalized`.
+- This provider is measured alone on the machine. Each of the other tools uses one core. If the system can pin
+  processes to cores, as many of these tools as there are cores (at most four) are measured at the same time. Each tool
+  then shares one core with a fake of its own. On the small day the SDK is also measured alone, on all cores, which
+  shows the effect of this. Nothing is tuned: all tools run with defaults, this provider too (six requests in flight).
+  The others write gzip by Python's library at level 9, and Parquet with snappy. `parquet` means each record's id, time
+  and JSON, for every tool; typed columns are `parquet normalized`.
 - The fake uses plain http, so no figure includes TLS. This provider loads no certificates for such a server; loading
   them, as the SDK and the httpx loop do within the measurement, takes about 30 ms of CPU a pull.
 - Requests are counted by the fake. A ratio is the tool's figure divided by this provider's figure for the same output.
@@ -69,10 +69,14 @@ Each of these commands measures one part in one process. The page in the last co
 | deriving changes | `python -m bench.changes` | [See what changed](../how-to/see-what-changed.md#what-it-costs) |
 | detection rules | `python -m bench.detections` | [Rules](../reference/detection-rules.md) |
 """
-TARGETS_INTRO = "Each row compares a measured figure of this provider with its target."
+TARGETS_INTRO = (
+    "Each row compares a measured figure of this provider with its target. A comparison with the SDK uses the SDK's\n"
+    "row *measured alone*, if the table of that day and latency has one."
+)
 TABLE_INTRO = (
     "Each row shows the medians of one tool with one output. A ratio is the figure divided by this provider's figure\n"
-    "for the same output."
+    "for the same output. Several of the other tools are measured at the same time, except in rows with *measured\n"
+    "alone* ([how it is measured](#how-it-is-measured))."
 )
 TABLE_HEAD = (
     "| tool | output | CPU µs a record | ratio | records/s | ratio | peak MB | ratio | requests | ratio "

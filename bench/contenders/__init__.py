@@ -23,7 +23,7 @@ TITLES = {
     "ours": "this provider, `pull_window`",
     "ours_in_task": "this provider, the operator's `execute`",
     "sdk": "the official `cloudflare` SDK",
-    "sdk_alone": "the same, running alone",
+    "sdk_alone": "the official `cloudflare` SDK, measured alone",
     "dlt_rest": "dlt, `rest_api` to `filesystem` or `duckdb`",
     "http_operator": "Airflow's `HttpOperator`",
     "httpx_loop": "a loop over httpx and `json`",

@@ -236,7 +236,7 @@ Measured on {measured_on}: {machine}. Other processes ran on the machine at the 
 | requests answered | {request_count:,} |
 | requests refused (429) | {refused_count} |
 | share of the allowed rate while there was work | {share_text} |
-| complete periods of the limit; how many of them were used to the last request | {periods}; {full} |
+| complete periods of the limit; in how many of them every allowed request was sent | {periods}; {full} |
 | fewest requests in a complete period | {least} of 1200 |
 | requests that were sent again after a response | {repeated_count} ({repeated_share}) |
 | requests that failed in the outage of the API (503) | {failed_count} |
@@ -258,10 +258,10 @@ Not scaled are the time-outs and back-offs of the provider and the time that Air
 to the limit they are {setup.clock_scale:g} times as long as with the real API, so the share and the recovery would be
 better there.
 
-The fake returns at most 100 records in a page, where the API returns 1000. The requests for the
-{setup.records_per_day:,} records of a mean day could therefore fetch ten times as many from the real API. Two cores
-can process the pages at the speed of the scaled clock if nothing else uses the cores. A period that was used to its
-last request was bounded by the rate limit; any other was bounded by the processors or by the start of tasks.
+The fake returns at most 100 records in a page, where the API returns 1000. With the real API, the same number of
+requests could therefore fetch ten times as many records as the {setup.records_per_day:,} of a mean day. Two cores
+can process the pages at the speed of the scaled clock if nothing else uses the cores. A period in which every allowed
+request was sent was bounded by the rate limit; any other was bounded by the processors or by the start of tasks.
 
 *While there was work* excludes the time from the beginning of each outage to the first answered request after it. It
 also excludes the last period before each outage and the last period before the end, because these periods are
@@ -273,8 +273,9 @@ refused request, but used 86 % of the allowed rate: under that load, the process
 second.
 
 Most requests that were sent again are a check: after a page with fewer records than requested, the provider requests
-the newest records of the range, to make sure that no record is hidden. Each such request has the same URL. The pages of
-100 records are the cause. For ten days with pages of 1000 records, no request is sent twice.
+the newest records of the range, to make sure that no record is hidden. All checks of one range have the same URL, so
+each check after the first counts as sent again. A range has several checks only because the fake's pages have 100
+records: for ten days with pages of 1000 records, no request is sent twice.
 
 The network, the real API's own counting and other clients of the token are not part of this test. See [Rate
 limits](../how-to/rate-limits.md) for several processes that share a token without Airflow, and [Backfill the

@@ -42,7 +42,7 @@ class EmptySpell(FirstAnswerEmpty):
 
 
 class NullAnswers(FirstAnswerEmpty):
-    meaning = "`result: null` in one of four answers"
+    meaning = "`result: null` in a random quarter of the answers"
     result = b"null"
 
     def change_answer(self, answer: Answer, ask: Ask) -> Answer:
@@ -60,7 +60,7 @@ class WrongDate(Lie):
 
 
 class SomeAnswers(Lie):
-    """Gives a wrong answer in place of one of four."""
+    """Gives a wrong answer in place of a random quarter of the answers."""
 
     wrong: ClassVar[tuple[Answer, ...]] = ()
     share: ClassVar[float] = 0.25
@@ -78,7 +78,7 @@ _PAGE_OF_HTML = b"<!DOCTYPE html><html><body>Just a moment</body></html>"
 
 
 class UnusableBodies(SomeAnswers):
-    meaning = "200 with HTML, `success: false`, an empty body or half of the JSON, in one of four answers"
+    meaning = "200 with HTML, `success: false`, an empty body or half of the JSON, in a random quarter of the answers"
     wrong = (
         Answer(200, _PAGE_OF_HTML, {"Content-Type": "text/html"}),
         Answer(200, _FAILURE),
@@ -88,27 +88,27 @@ class UnusableBodies(SomeAnswers):
 
 
 class OtherSuccess(SomeAnswers):
-    meaning = "202, 203, 204 or 206 in one of four answers"
+    meaning = "202, 203, 204 or 206 in a random quarter of the answers"
     wrong = tuple(Answer(status, b'{"success":true,"errors":[],"result":[]}') for status in (202, 203, 204, 206))
 
 
 class Conflicts(SomeAnswers):
-    meaning = "408, 409, 421 or 425 in one of four answers"
+    meaning = "408, 409, 421 or 425 in a random quarter of the answers"
     wrong = tuple(Answer(status, _FAILURE) for status in (408, 409, 421, 425))
 
 
 class RateLimited(SomeAnswers):
-    meaning = "429, with and without `Retry-After`, in one of four answers"
+    meaning = "429, with and without `Retry-After`, in a random quarter of the answers"
     wrong = (Answer(429, _FAILURE, {"Retry-After": "300"}), Answer(429, b"", {}))
 
 
 class ServerErrors(SomeAnswers):
-    meaning = "500, 502, 503, 504 or 522 with HTML or JSON in one of four answers"
+    meaning = "500, 502, 503, 504 or 522 with HTML or JSON in a random quarter of the answers"
     wrong = tuple(Answer(status, body) for status in (500, 502, 503, 504, 522) for body in (_FAILURE, _PAGE_OF_HTML))
 
 
 class BrokenConnections(SomeAnswers):
-    meaning = "the connection is closed in the middle of one of four answers"
+    meaning = "the connection is closed in the middle of a random quarter of the answers"
     wrong = (Answer(200, b'{"success":true,"errors":[],"result":[]}', {}, "cut"),)
 
 

@@ -95,7 +95,7 @@ class OversizedPages(Lie):
 
 
 class Duplicates(Lie):
-    meaning = "one of five rows of a page comes twice"
+    meaning = "a random fifth of the rows of each page comes twice"
 
     def change_page(self, page: ServedPage, ask: Ask) -> ServedPage:
         doubled = [row for row in page.rows for _ in range(2 if self.rng.random() < 0.2 else 1)]
@@ -105,7 +105,7 @@ class Duplicates(Lie):
 
 
 class OutOfOrder(Lie):
-    meaning = "the rows of one of three pages are out of order"
+    meaning = "in a random third of the pages, the rows are out of order"
     shapes = ("quiet", "busy", "dense", "ties", "crowded")
 
     def change_page(self, page: ServedPage, ask: Ask) -> ServedPage:
@@ -117,7 +117,7 @@ class OutOfOrder(Lie):
 
 
 class LostCursor(Lie):
-    meaning = "one of three pages lacks its cursor and does not state in another way whether more follows"
+    meaning = "a random third of the pages lacks its cursor and does not state in another way whether more follows"
     versions = ("v2",)
     shapes = ("dense", "crowded", "burst", "one second")
     manners: ClassVar[dict[str, Any]] = {"max_rows": 100}
@@ -131,13 +131,13 @@ class LostCursor(Lie):
 
 
 class FalseEnd(LostCursor):
-    meaning = "one of three pages has an empty cursor although more rows follow"
+    meaning = "a random third of the pages has an empty cursor although more rows follow"
     states_end = True
     manners: ClassVar[dict[str, Any]] = {"max_rows": 93, "cursor_end": "empty"}
 
 
 class ExpiringCursor(Lie):
-    meaning = "one of three cursors is refused with a 400"
+    meaning = "a random third of the cursors is refused with a 400"
     versions = ("v2",)
     shapes = ("crowded", "burst")
     manners: ClassVar[dict[str, Any]] = {"max_rows": 100}
@@ -150,7 +150,7 @@ class ExpiringCursor(Lie):
 
 
 class RepeatedCursor(Lie):
-    meaning = "a page names the cursor that led to it"
+    meaning = "each page names the cursor that led to it"
     versions = ("v2",)
     shapes = ("crowded", "burst")
     manners: ClassVar[dict[str, Any]] = {"max_rows": 100}

@@ -25,7 +25,7 @@ class MissingRow(Lie):
 
 
 class MissingRows(MissingRow):
-    meaning = "one of four answers lacks one to five rows, different ones each time"
+    meaning = "a random quarter of the answers lacks one to five rows, different ones each time"
 
     def change_rows(self, rows: list[Row], ask: Ask) -> list[Row]:
         if self.rng.random() >= 0.25:

@@ -1,4 +1,4 @@
-"""The section of a report about how late records came, and the settings that follow; pure.
+"""The section of a report about how late the records were, and the settings that follow; pure.
 
 Invariant: it has the same number of rows for any dataset.
 """
@@ -12,7 +12,7 @@ from airflow_audit_provider.core.verification.lateness import Lateness, Proposal
 from airflow_audit_provider.core.windows.window import count_of, format_instant, format_length
 from airflow_audit_provider.pipelines.freshness import Freshness, FreshnessReport
 
-HEADING = "How late records came"
+HEADING = "How late the records were"
 _NONE = "-"
 _QUANTILES = ("p50", "p95", "p99", "p99.9", "longest")
 

@@ -152,7 +152,7 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Lateness(msgspec.Struct, frozen=True):
-    """How late records came, and the settings that are proposed because of it.
+    """How late the records were, and the settings that are proposed because of it.
 
     ``first_count`` records were in the first commit of their window, ``late_count`` records were not.
     ``addition_count`` is the number of parts that added late records: those of one part may have one cause.
