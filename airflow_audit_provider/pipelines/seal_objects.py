@@ -26,6 +26,7 @@ from airflow_audit_provider.core.verification.seal_index import (
     UsableIndex,
     differing_copies,
     is_worth_writing,
+    newer_index,
     newest_index,
     oversized_index,
     proved_index,
@@ -64,14 +65,14 @@ def read_whole_chain(store: Store) -> SealObjects:
     """Returns the chain with each object read itself, and compares the newest index with it."""
     sizes = dict(store.list_sizes(SEAL_FOLDER))
     objects = read_seals(store, sizes)
-    key = newest_index(sizes)
+    key, newer = newest_index(sizes), newer_index(sizes)
     if key is None:
-        return SealObjects(SealChain(objects), sizes)
+        return SealObjects(SealChain(objects), sizes, newer)
     proving = _proving_seal(key, sizes)
     found = oversized_index(key, sizes) or read_index(key, store.read(key), sizes)
     index = proved_index(found, key, objects.get(proving.key), is_copied=proving.is_copied)
     findings = index.findings or differing_copies(index.copies, key, objects)
-    return SealObjects(SealChain(objects), sizes, findings)
+    return SealObjects(SealChain(objects), sizes, (*newer, *findings))
 
 
 def read_chain_by_index(
@@ -89,9 +90,9 @@ def read_chain_by_index(
     """
     listed = {one.key: one for one in store.list_objects(SEAL_FOLDER)}
     sizes = {key: one.size_bytes for key, one in listed.items()}
-    key = newest_index(sizes)
+    key, newer = newest_index(sizes), newer_index(sizes)
     if key is None:
-        return SealObjects(SealChain(read_seals(store, sizes)), sizes)
+        return SealObjects(SealChain(read_seals(store, sizes)), sizes, newer)
     proving = _proving_seal(key, sizes)
     index, newest = _read_index(store, key, proving, listed)
     known = {**index.copies, **({} if newest is None else {proving.key: newest})}
@@ -103,8 +104,8 @@ def read_chain_by_index(
     doubtful = _doubtful_copies(copies, chain, listed, numbers)
     differing = differing_copies(doubtful, key, read_seals(store, doubtful))
     if differing:
-        return SealObjects(SealChain(read_seals(store, sizes)), sizes, differing)
-    return SealObjects(chain, sizes, index.findings, index.number)
+        return SealObjects(SealChain(read_seals(store, sizes)), sizes, (*newer, *differing))
+    return SealObjects(chain, sizes, (*newer, *index.findings), index.number)
 
 
 def _read_index(

@@ -84,9 +84,25 @@ def removable_indexes(sizes: Mapping[str, int]) -> list[str]:
 
 def newest_index(sizes: Mapping[str, int]) -> str | None:
     """Returns the key of the newest index that is not newer than the newest seal; ``sizes`` are of listed objects."""
-    last_number = max((number for key in sizes if (number := seal_number(key)) and key == seal_key(number)), default=0)
+    last_number = _last_number(sizes)
     numbered = [(number, key) for key in sizes if (number := seal_index_number(key)) and number <= last_number]
     return max(numbered)[1] if numbered else None
+
+
+def newer_index(sizes: Mapping[str, int]) -> tuple[Finding, ...]:
+    """Returns a finding about the newest index if it is newer than the newest seal; ``sizes`` are of listed objects.
+
+    A run writes an index after its seals, so the seals were removed, or no run has written this index.
+    """
+    numbered = [(number, key) for key in sizes if (number := seal_index_number(key))]
+    number, key = max(numbered, default=(0, ""))
+    is_newer = number > _last_number(sizes)
+    problem = "it is newer than the newest seal. Compare this seal with the digest that you keep elsewhere."
+    return _ignored(key, problem) if is_newer else ()
+
+
+def _last_number(sizes: Mapping[str, int]) -> int:
+    return max((number for key in sizes if (number := seal_number(key)) and key == seal_key(number)), default=0)
 
 
 def oversized_index(key: str, sizes: Mapping[str, int]) -> UsableIndex | None:

@@ -267,6 +267,18 @@ def test_lost_seal_or_signature_is_severe_whatever_the_range(store: CountingStor
         assert [kind for kind in found if kind != "seal_index_ignored"] == kinds(without, days_ago)
 
 
+@pytest.mark.parametrize("first_lost", [8, 5, 1])
+def test_index_newer_than_the_newest_seal_is_reported(store: CountingStore, first_lost: int) -> None:
+    """The newest seals are gone and their index is left: each verification and seal run reports it as mild."""
+    for number in range(first_lost, DAYS + 1):
+        del store.objects[seal_key(number)], store.objects[signature_key(number)]
+    for span in ((END - DAYS * DAY, END - (DAYS - 1) * DAY), (None, None)):
+        found = verify(store, *span).findings
+        assert [one.key for one in found if one.kind is FindingKind.SEAL_INDEX_IGNORED] == [INDEX]
+    report = seal(store, windows(DAYS)[-1].start.date(), SIGNER)
+    assert [(one.kind, one.key) for one in report.findings] == [(FindingKind.SEAL_INDEX_IGNORED, INDEX)]
+
+
 def test_lost_seals_around_the_end_of_an_index_are_severe(store: CountingStore) -> None:
     """The newest copied seal and the one after it are gone: they are named, and no run seals upon the rest."""
     for days_ago in (2, 3):
