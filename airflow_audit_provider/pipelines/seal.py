@@ -121,10 +121,10 @@ def seal(
     found = invalid_signatures(chain, signer.verifier if signer is not None else None)
     signed_count = _sign(run, chain, signer, found) if signer is not None else 0
     stamped_count = _stamp(run, chain, timestamper, found) if timestamper is not None else 0
-    if refused:
-        raise refused[0]
     if not found:
         write_newer_index(store, run.sealed, chain, run.added)
+    if refused:
+        raise refused[0]
     findings = (*chain.findings, *run.sealed.findings, *found, *run.index_findings)
     return SealReport(tuple(run.created), signed_count, chain.newest_sha256, findings, stamped_count)
 

@@ -31,11 +31,12 @@ from airflow_audit_provider.core.verification.seal_index import (
     oversized_index,
     proved_index,
     read_index,
+    refused_index,
     removable_indexes,
     write_index,
 )
 from airflow_audit_provider.core.verification.seals import SealChain
-from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.exceptions import ReadLimitExceededError, StorageError
 from airflow_audit_provider.pipelines.side_by_side import read_each
 
 
@@ -69,7 +70,10 @@ def read_whole_chain(store: Store) -> SealObjects:
     if key is None:
         return SealObjects(SealChain(objects), sizes, newer)
     proving = _proving_seal(key, sizes)
-    found = oversized_index(key, sizes) or read_index(key, store.read(key), sizes)
+    try:
+        found = oversized_index(key, sizes) or read_index(key, store.read(key), sizes)
+    except StorageError as error:
+        found = _refused(error, key)
     index = proved_index(found, key, objects.get(proving.key), is_copied=proving.is_copied)
     findings = index.findings or differing_copies(index.copies, key, objects)
     return SealObjects(SealChain(objects), sizes, (*newer, *findings))
@@ -94,7 +98,10 @@ def read_chain_by_index(
     if key is None:
         return SealObjects(SealChain(read_seals(store, sizes)), sizes, newer)
     proving = _proving_seal(key, sizes)
-    index, newest = _read_index(store, key, proving, listed)
+    try:
+        index, newest = _read_index(store, key, proving, listed)
+    except StorageError as error:
+        index, newest = _refused(error, key), None
     known = {**index.copies, **({} if newest is None else {proving.key: newest})}
     far = NO_FAR_SEALS if near is None else FarSeals({*index.copies} - {proving.key}, near)
     chain = SealChain(known | _read_others(store, known, listed, sign), far)
@@ -129,6 +136,17 @@ def _read_index(
         copy = index.copies.get(proving.key)
         newest = copy if copy is not None and _is_stated(copy, stated) else store.read(proving.key)
     return proved_index(index, key, newest, is_copied=proving.is_copied), newest
+
+
+def _refused(error: StorageError, key: str) -> UsableIndex:
+    """Returns the finding about an index that the store refuses to read; raises any other error.
+
+    Anyone who can write to the store can encrypt the index with another key. A store that does not respond does not
+    respond to reads of each seal either.
+    """
+    if error.key != key or error.retryable or isinstance(error, ReadLimitExceededError):
+        raise error
+    return refused_index(key, error.own_words())
 
 
 def _doubtful_copies(

@@ -118,6 +118,11 @@ def oversized_index(key: str, sizes: Mapping[str, int]) -> UsableIndex | None:
     return UsableIndex({}, findings=_ignored(key, problem)) if sizes[key] > most_bytes else None
 
 
+def refused_index(key: str, reason: str) -> UsableIndex:
+    """Returns the finding about an index that the store refuses to read."""
+    return UsableIndex({}, findings=_ignored(key, f"it cannot be read. {reason}"))
+
+
 def _copy_bytes(key: str, size_bytes: int) -> int:
     """Returns the size of a copy in an index with the comma after it: base64 makes four bytes of three or fewer."""
     return len(msgspec.json.encode(_Copy(key, b""))) + 1 + -(-size_bytes // 3) * 4

@@ -19,7 +19,10 @@ from airflow_audit_provider.core.verification.seal_content import SealedManifest
 from airflow_audit_provider.core.verification.seal_index import read_index, write_index
 from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.exceptions import StorageError, VerificationError
+from airflow_audit_provider.exceptions import (
+    StorageError,
+    VerificationError,
+)
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_objects import read_seals
 from airflow_audit_provider.pipelines.sweep import sweep
@@ -126,19 +129,14 @@ def test_refused_removal_of_older_indexes_costs_each_run_one_request(monkeypatch
     assert {*counts[6:]} == {counts[5] + 1}
 
 
-def test_index_larger_than_all_objects_is_not_read(store: CountingStore) -> None:
-    """An index of any size could be planted; an index of a run is read, although not a byte could be added to it."""
-    store.reads.clear()
-    assert _kinds_of_both(store) == []
-    assert INDEX in store.reads
-    store.objects[INDEX] += b" "
-    store.reads.clear()
-    assert _kinds_of_both(store) == ["seal_index_ignored"] * 2
-    assert INDEX not in store.reads
-
-
-def _kinds_of_both(store: MemoryStore) -> list[str]:
-    return [*kinds(store), *(str(one.kind) for one in verify(store, anchors=ANCHORS).findings)]
+def test_index_is_written_although_a_day_is_refused(store: CountingStore) -> None:
+    """The seals of the other days are indexed, so that later runs do not read each of them."""
+    first = windows(DAYS)[0]
+    commit(store, first, [record(first.start, "other")], replace=True)
+    late_record(store)
+    with pytest.raises(VerificationError):
+        seal(store, signer=SIGNER)
+    assert _indexes(store) == [INDEX, "_seals/index/000009.json"]
 
 
 @pytest.mark.parametrize("signer", [None, SIGNER])
