@@ -3,7 +3,7 @@
 ::
 
     AuditProviderError
-    ├── ConfigurationError            the connection or an argument is wrong; status 404        no retry
+    ├── ConfigurationError            a wrong connection, argument or setting; status 404       no retry
     ├── SourceError                   the Cloudflare API did not return what was requested
     │   ├── SourceAuthError           status 401 or 403, or 400 with an authentication code     no retry
     │   ├── SourceRateLimitedError    status 429; retry_after if the API named one              retry
@@ -15,11 +15,11 @@
     │   ├── StorageUnavailableError   the store did not respond, or lost what was staged        retry
     │   ├── ReadLimitExceededError    an object or listing is larger than a reader may read     no retry
     │   └── CommitConflictError       conflict with committed records, windows or dataset       no retry
-    ├── NotCommittedError             the window to load is not committed yet                   retry
+    ├── NotCommittedError             windows or records that are needed are not committed yet  retry
     ├── TimestampUnavailableError     the time stamp authority gave no time stamp               retry
-    ├── WarehouseBusyError            another loader holds the table or the window              retry
+    ├── WarehouseBusyError            another run was first, or holds the warehouse             retry
     ├── WarehouseUnavailableError     the warehouse did not respond, or has no space left       retry
-    └── VerificationError             stored data disagrees with its manifest or with the API   no retry
+    └── VerificationError             stored data is missing, damaged or contradicted           no retry
 
 "retry" is the class attribute ``retryable``: Airflow retries the task. "no retry" fails the task at once, however
 many retries it has. ``SourceError`` itself is not raised.
@@ -124,7 +124,7 @@ def _rebuild(kind: type[AuditProviderError], attributes: dict[str, Any]) -> Audi
 
 
 class ConfigurationError(AuditProviderError):
-    """The connection or an argument is wrong; nothing was written."""
+    """A connection, an argument or a setting is wrong; windows that were finished before the error stay."""
 
 
 class SourceError(AuditProviderError):
@@ -245,7 +245,7 @@ class CommitConflictError(StorageError):
 
 
 class NotCommittedError(AuditProviderError):
-    """The window to load is not committed yet."""
+    """Windows, records or changes that the task or command needs are not committed yet."""
 
     retryable = True
 
@@ -257,7 +257,7 @@ class TimestampUnavailableError(AuditProviderError):
 
 
 class WarehouseBusyError(AuditProviderError):
-    """Another loader was first or holds the warehouse; nothing of this load is visible."""
+    """Another run was first or holds the warehouse; what this run was about to commit is not visible."""
 
     retryable = True
 
@@ -272,7 +272,7 @@ class WarehouseUnavailableError(AuditProviderError):
 
 
 class VerificationError(AuditProviderError):
-    """Stored data disagrees with its manifest, a second read, or the API.
+    """Stored data is missing, damaged or of a newer version, or differs from its manifest, a second read or the API.
 
     Damaged objects are never overwritten without ``replace=True``. Also raised by a replacement that would lose
     committed records, and by the verify operator for severe findings.

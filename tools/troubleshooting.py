@@ -31,7 +31,11 @@ AREAS = {
     "detections": "Detections and alerts",
     "hook": "Reading with the hook",
 }
-_FIRST_SENTENCE = re.compile(r".+?[.?](?= |$)")
+_SENTENCE_END = re.compile(r"[.?](?= |$)")
+_CLAUSE_END = re.compile(r"[.?;](?= |$)")
+_WORD = re.compile(r"\S*[^\W\d_]\S*")
+# "lookback is …" does not help to find a message.
+_LEAST_WORDS = 4
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|])")
 
 
@@ -70,10 +74,12 @@ def is_retried(error: str) -> bool:
 def troubleshooting() -> str:
     """Returns the generated part of the page: a section for each area, with a heading for each message."""
     errors, catalogue = errors_by_message(), entries()
+    heading_of = headings([entry.text for entry in catalogue])
     sections = []
     for area, title in AREAS.items():
         sections.append(f"## {title}")
-        sections += [_section(entry, errors.get(entry.text, set())) for entry in catalogue if entry.area == area]
+        in_area = [entry for entry in catalogue if entry.area == area]
+        sections += [_section(entry, heading_of[entry.text], errors.get(entry.text, set())) for entry in in_area]
     return "\n\n".join([*sections, "## Error classes", *_error_classes(errors, catalogue)])
 
 
@@ -94,9 +100,25 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
 
 
-def _section(entry: Entry, errors: set[str]) -> str:
-    first = _FIRST_SENTENCE.match(entry.text)
-    heading = first[0].rstrip(".") if first else entry.text
+def headings(texts: list[str]) -> dict[str, str]:
+    """Returns a heading for each message: its beginning, so that a search for the words of the message finds it.
+
+    This is the first sentence, and further clauses if it has few words or another message begins with it.
+    """
+    return {text: _heading(text, [other for other in texts if other != text]) for text in texts}
+
+
+def _heading(text: str, others: list[str]) -> str:
+    first = _SENTENCE_END.search(text)
+    ends = [end.end() for end in _CLAUSE_END.finditer(text, first.start())] if first else []
+    for beginning in (text[:end] for end in ends):
+        has_words = len(_WORD.findall(beginning)) >= _LEAST_WORDS
+        if has_words and not any(other.startswith(beginning) for other in others):
+            return beginning.rstrip(".;")
+    return text.rstrip(".")
+
+
+def _section(entry: Entry, heading: str, errors: set[str]) -> str:
     classes = ", ".join(
         f"`{error}`, which Airflow {'retries' if is_retried(error) else 'does not retry'}" for error in sorted(errors)
     )

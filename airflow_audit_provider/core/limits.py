@@ -121,10 +121,9 @@ def check_overlap(overlap: object) -> None:
     is_long_enough = isinstance(overlap, timedelta) and overlap >= MIN_OVERLAP
     if not (is_long_enough and (overlap == timedelta.max or not _has_fraction(overlap))):
         raise ConfigurationError(
-            f"overlap is {overlap!r}. Set it to a timedelta of whole seconds, at least {MIN_OVERLAP}: the two versions "
-            "may state different times for one action, so with a shorter overlap an action at the cut-over could be in "
-            "neither. "
-            "timedelta.max keeps version 1 for as long as it exists."
+            f"overlap is {overlap!r}. Set it to a timedelta of whole seconds, at least {MIN_OVERLAP}. The two "
+            "versions may state different times for one action, so with a shorter overlap an action at the cut-over "
+            "could be in neither. timedelta.max keeps version 1 for as long as it exists."
         )
 
 

@@ -325,7 +325,7 @@ def held_error(held: Mapping[TimeWindow, frozenset[str]], error: VerificationErr
     first = format_instant(min(one.start for one in held))
     rules = ", ".join(sorted({key.partition("@")[0] for keys in held.values() for key in keys}))
     return VerificationError(
-        f"Rules did not run on {count} from {first} on, because they look back at a window that cannot be read: "
-        f"{rules}. All other rules ran on all other windows. {error} If the window is lost, use a folder of rules "
-        "without these."
+        f"Some rules look back at a window that cannot be read, so they did not run on {count} (earliest start: "
+        f"{first}): {rules}. All other rules ran on all other windows. {error} If the window is lost, use a folder of "
+        "rules without these."
     )

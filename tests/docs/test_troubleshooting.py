@@ -92,6 +92,30 @@ def test_page_shows_every_message() -> None:
     assert re.findall(r"\n### (\w+)\n", classes_part) == sorted(set().union(*_errors().values()))
 
 
+def test_headings_differ_and_say_something() -> None:
+    """Each heading is the beginning of its message, has at least four words, and is that of no other message."""
+    heading_of = troubleshooting.headings([entry.text for entry in _entries()])
+    assert [text for text, heading in heading_of.items() if not text.startswith(heading)] == []
+    assert [heading for heading in heading_of.values() if len(re.findall(r"\S*[A-Za-z]\S*", heading)) < 4] == []
+    assert len(set(heading_of.values())) == len(_entries())
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["The store is not there. Do it."], ["The store is not there"]),
+        (["… is …. Give a number, for example 5; see it."], ["… is …. Give a number, for example 5"]),
+        (["The store is not there. Do a.", "The store is not there. Do b."],
+         ["The store is not there. Do a", "The store is not there. Do b"]),
+        (["It is …. Do it."], ["It is …. Do it"]),
+        (["The store is …", "The store is …. Do it now."], ["The store is …", "The store is …. Do it now"]),
+    ],
+)  # fmt: skip
+def test_heading_is_as_long_as_needed(texts: list[str], found: list[str]) -> None:
+    """A heading is the first sentence; more of the message if that is short or begins another message."""
+    assert list(troubleshooting.headings(texts).values()) == found
+
+
 def test_a_message_that_is_not_listed_is_found() -> None:
     """A message that is raised in any module and missing in the catalogue is found."""
     (found,) = _found(new='def f(x):\n    raise ConfigurationError(f"The {x!r} is new. Do it.")\n')

@@ -157,9 +157,10 @@ def _check_configured(bucket: str) -> None:
     configured = {one.strip().rstrip("/") for one in os.environ.get(LAKE_BUCKETS_VARIABLE, "").split(",")} - {""}
     if configured and bucket not in configured:
         raise ConfigurationError(
-            f"The descriptor {DATASET_KEY} states that the parts are in {bucket!r}, which {LAKE_BUCKETS_VARIABLE} does "
-            "not name, so it was not opened. If it is a lake of yours, add it to this variable. If not, find out who "
-            "changed the descriptor, and restore it from a copy."
+            f"The descriptor {DATASET_KEY} states that the parts are in the bucket {bucket!r}. The environment "
+            f"variable {LAKE_BUCKETS_VARIABLE} does not list this bucket, so the bucket was not opened. If the bucket "
+            "is yours, add it to the variable. If not, find out who changed the descriptor, and restore the descriptor "
+            "from a copy."
         )
 
 

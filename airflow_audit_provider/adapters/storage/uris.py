@@ -31,7 +31,8 @@ def split_uri(uri: str, name: str = "destination") -> SplitResult:
     if problem is not None:
         raise ConfigurationError(
             f"The {name} {without_login(uri)!r} has {problem}, so it does not name the same place for every library. "
-            "Give a URI without # ? % \\ * [ ] and ::, in which no folder is named . or .. and none has an empty name."
+            "Give a URI without the characters # ? % \\ * [ ], without two colons in a row, and without a folder whose "
+            "name is empty, one dot or two dots."
         )
     return parts
 

@@ -54,7 +54,7 @@ def refusal(url: str, status: int, code_text: str, text: str) -> AuditProviderEr
     if code == _NO_DATABASE:
         return ConfigurationError(
             f"The database of the table does not exist on {url} ({shown}). Create it with CREATE DATABASE, or correct "
-            "table or the schema of the connection."
+            "the argument table or the schema of the connection."
         )
     if code in _UNAVAILABLE | _OVERLOADED | {_NO_TABLE} or (code == 0 and status >= _SERVER_FAULT):
         return WarehouseUnavailableError(

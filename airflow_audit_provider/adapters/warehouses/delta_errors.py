@@ -66,8 +66,9 @@ def named_delta_error(uri: str, options: Mapping[str, str], error: Exception) ->
         )
     if isinstance(error, _NO_FILE) or any(known in text for known in _WRONG_PLACE):
         return ConfigurationError(
-            f"The bucket, or a file of the Delta table {uri}, is missing ({quoted}). Correct table or the endpoint; "
-            "or restore the table's files, or delete the table's folder, so that everything is loaded again."
+            f"The bucket, or a file of the Delta table {uri}, is missing ({quoted}). Correct the argument "
+            "table or the endpoint; or restore the table's files; or delete the table's folder, so that everything is "
+            "loaded again."
         )
     if isinstance(error, OSError):
         return WarehouseUnavailableError(

@@ -83,8 +83,8 @@ def check_table(table: Any, uri: str, columns: Iterable[SqlColumn]) -> None:
     metadata = table.metadata()
     if metadata.partition_columns:
         raise ConfigurationError(
-            f"The Delta table {uri} is partitioned by {', '.join(metadata.partition_columns)}. Loads write tables "
-            "without partitions only; queries find a day by the statistics of event_time. Give the location of a new "
+            f"The Delta table {uri} is partitioned by {', '.join(metadata.partition_columns)}. Loads write only to "
+            "tables without partitions; queries find a day by the statistics of event_time. Give the location of a new "
             "table."
         )
     _check_properties(metadata.configuration, uri)
@@ -102,8 +102,9 @@ def _check_protocol(protocol: Any, uri: str) -> None:
         listed = f" with the features {', '.join(foreign)}" if foreign else ""
         raise ConfigurationError(
             f"The Delta table {uri} has reader version {reader} and writer version {writer}{listed}. Loads write "
-            f"reader version 1 with writer version 2, and the features {', '.join(sorted(_KNOWN_FEATURES))}. Drop the "
-            "other features with the engine that added them, or give the location of a new table."
+            "only to tables of reader version 1 and writer version 2, and to tables whose features are among "
+            f"{', '.join(sorted(_KNOWN_FEATURES))}. Drop the other features with the engine that added them, or give "
+            "the location of a new table."
         )
 
 

@@ -171,7 +171,7 @@ class IcebergWarehouse:
             raise ConfigurationError(
                 f"The namespace {namespace} of the Iceberg table does not exist, and the catalog does not let the load "
                 f"create it ({error_text(error, self._catalog.properties)}). Create the namespace, grant the right to "
-                "create it, or correct table."
+                "create it, or correct the argument table."
             ) from cause_without_secret(error, self._catalog.properties)
 
     def _check_isolation(self) -> None:

@@ -93,7 +93,8 @@ def _refusal(error: BaseException, state: str) -> ConfigurationError:
         )
     if state == _NO_SCHEMA:
         return ConfigurationError(
-            f"The schema of the table does not exist ({error}). Create it with CREATE SCHEMA, or correct table."
+            f"The schema of the table does not exist ({error}). Create it with CREATE SCHEMA, or correct the "
+            "argument table."
         )
     if state in _NAME_TAKEN:
         return ConfigurationError(
@@ -127,5 +128,5 @@ def connection_error(conn_id: str, error: Exception) -> AuditProviderError:
         )
     return ConfigurationError(
         f"Connection {conn_id!r} to PostgreSQL cannot be opened ({text}). Correct its host, port, database, login, "
-        "password and extra: the extra has only options of libpq and of the hook."
+        "password and extra. The extra may hold only options of libpq and of the hook."
     )

@@ -210,7 +210,8 @@ class SqlWarehouse:
             )
         raise ConfigurationError(
             f"The schema {wanted} of the table {self._table} does not exist in the connection's database, or its role "
-            f"has no right on it. Run CREATE SCHEMA {wanted}, grant USAGE and CREATE on it, or correct table."
+            f"has no right on it. Run CREATE SCHEMA {wanted}, grant USAGE and CREATE on it, or correct the "
+            "argument table."
         )
 
     def _schema_on_path(self) -> str | None:

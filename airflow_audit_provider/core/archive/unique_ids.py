@@ -109,8 +109,8 @@ class DuplicateGuard:
         if count := added.shared_count(self._missing):
             raise _conflict(
                 f"The API returned {count_of(count, 'record')} under ids that are committed with another time. Nothing "
-                "was committed. Run the window again; if the error repeats, the API has changed their event time: run "
-                "the window with replace=True to commit it as the API returns it now.",
+                "was committed. Run the window again. If the error repeats, the API has changed the event time of "
+                "these records: run the window with replace=True to commit it as the API returns it now.",
                 window_name,
             )
 

@@ -287,7 +287,7 @@ def event_windows(extras: Iterable[Mapping[str, Any]]) -> tuple[TimeWindow, ...]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"An asset event of the destination names no window ({type(error).__name__}: {error}). Only events of "
-                'the land operator do; load with windows="pending".'
+                'the land operator name windows. Load with windows="pending".'
             ) from error
     if not windows:
         raise ConfigurationError(

@@ -91,7 +91,9 @@ def read_bound(name: str, bound: Bound, timezone: str = "UTC") -> datetime | Non
     """Returns one bound of a range in UTC, None if it is not set; a date or a text without offset is local time."""
     instant = _instant(name, bound, find_zone(timezone))
     if instant is not None and instant.tzinfo is None:
-        raise ConfigurationError(f"{name} {instant.isoformat()} has no time zone. Give it one, or give it as text.")
+        raise ConfigurationError(
+            f"{name} is {instant.isoformat()}, which has no time zone. Give the time one, or give it as text."
+        )
     # The conversion to text and back turns a pendulum instant into a standard one.
     return datetime.fromisoformat(instant.astimezone(UTC).isoformat()) if instant is not None else None
 

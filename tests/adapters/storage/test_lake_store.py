@@ -74,7 +74,7 @@ def test_bucket_that_is_not_configured_is_not_opened(opened: Opened, monkeypatch
     """A descriptor that names another bucket than those in the environment opens none; one of those is opened."""
     opened.home.create("_dataset.json", dataset_of(manifest(layout=LAKE)).to_bytes())
     monkeypatch.setenv("CLOUDFLARE_AUDIT_LAKE_BUCKETS", "s3://one, s3://two/")
-    with pytest.raises(ConfigurationError, match=r"which CLOUDFLARE_AUDIT_LAKE_BUCKETS does not name"):
+    with pytest.raises(ConfigurationError, match=r"CLOUDFLARE_AUDIT_LAKE_BUCKETS does not list this bucket"):
         LakeStore(opened.home, opened).read(KEY)
     with pytest.raises(ConfigurationError, match="add it to this variable"):
         LakeStore(opened.home, opened).remove([KEY])

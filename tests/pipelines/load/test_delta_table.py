@@ -410,7 +410,7 @@ def test_folder_with_other_files_is_refused(target: LoadTarget) -> None:
 def test_file_in_the_place_of_the_folder_is_refused(target: LoadTarget) -> None:
     """A file at the table's location is a configuration error."""
     _folder(target).write_text("no folder")
-    with pytest.raises(ConfigurationError, match="Correct table"):
+    with pytest.raises(ConfigurationError, match="Correct the argument table"):
         target.load(MemoryStore())
 
 
