@@ -76,7 +76,7 @@ def test_bucket_that_is_not_configured_is_not_opened(opened: Opened, monkeypatch
     monkeypatch.setenv("CLOUDFLARE_AUDIT_LAKE_BUCKETS", "s3://one, s3://two/")
     with pytest.raises(ConfigurationError, match=r"CLOUDFLARE_AUDIT_LAKE_BUCKETS does not list this bucket"):
         LakeStore(opened.home, opened).read(KEY)
-    with pytest.raises(ConfigurationError, match="add it to this variable"):
+    with pytest.raises(ConfigurationError, match="add it to the variable"):
         LakeStore(opened.home, opened).remove([KEY])
     assert opened.uris == []
     monkeypatch.setenv("CLOUDFLARE_AUDIT_LAKE_BUCKETS", f"s3://one,{LAKE.bucket}/")
