@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_audit_provider.core.warehouse.alerts import level_counts
 from airflow_audit_provider.core.warehouse.detections import DetectionCommit
 from airflow_audit_provider.core.windows.window import TimeWindow, count_of, format_instant
-from airflow_audit_provider.pipelines.load import LoadedWindow, LoadOutcome
-from airflow_audit_provider.pipelines.observer import PullOutcome
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.pipelines.load import LoadedWindow, LoadOutcome
+    from airflow_audit_provider.pipelines.observer import PullOutcome
 
 _DAY = timedelta(days=1)
 _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
