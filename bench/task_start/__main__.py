@@ -246,7 +246,7 @@ and to send the requests.
 
 The garbage collector of the worker has set its objects aside, as LocalExecutor does before it forks workers.
 CeleryExecutor does not do this. There one full collection, 0.1 s with the imports of a worker, may fall into a task's
-start, with this provider or without it.
+start, with this provider or without it. Other programs that use the same cores make all figures larger.
 """
 
 
