@@ -158,7 +158,7 @@ def _doubtful_copies(
     changes an object can encrypt it, too. If it states none, these are only the copies of some seals, by their
     ``numbers``, and the newest one, which shows whether the stated texts are no digests.
     """
-    stated = {key for key, content in chain.objects.items() if _is_stated(content, listed[key])}
+    stated = {key for key, content in chain.objects.items() if key in listed and _is_stated(content, listed[key])}
     unproved = {key: copy for key, copy in copies.items() if key not in stated}
     if stated:
         return unproved

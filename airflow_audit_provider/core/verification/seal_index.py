@@ -114,7 +114,7 @@ def oversized_index(key: str, sizes: Mapping[str, int]) -> UsableIndex | None:
     copied = ((each, size) for each, size in sizes.items() if 0 < (seal_number(each) or 0) <= number)
     # No comma follows the last copy.
     most_bytes = len(write_index({})) + sum(_copy_bytes(each, size) for each, size in copied) - 1
-    problem = "it is larger than the objects that it could copy."
+    problem = "it is larger than copies of the listed objects: one of them is missing, or no run has written the index."
     return UsableIndex({}, findings=_ignored(key, problem)) if sizes[key] > most_bytes else None
 
 

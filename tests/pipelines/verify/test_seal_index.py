@@ -13,6 +13,7 @@ import pytest
 
 from airflow_audit_provider.adapters.signing import Ed25519Signer
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, seal_key, signature_key
+from airflow_audit_provider.core.ports import ListedObject
 from airflow_audit_provider.core.verification import seal_index
 from airflow_audit_provider.core.verification.findings import FindingKind, severe
 from airflow_audit_provider.core.verification.seal_content import SealedManifest
@@ -293,6 +294,17 @@ def test_lost_seals_around_the_end_of_an_index_are_severe(store: CountingStore) 
     late_record(store, 4)
     with pytest.raises(VerificationError, match="seal_missing"):
         seal(store, signer=SIGNER)
+
+
+def test_seals_restored_after_the_listing_are_no_error(store: CountingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest copied seal and the one after it are read, although the listing lacks them."""
+    for days_ago in (2, 3):
+        _seal_without_index(store, days_ago)
+    listed = [one for one in store.list_objects("_seals/") if one.key not in {seal_key(8), seal_key(9)}]
+    # With it, the index is not too large for the listed objects.
+    listed.append(ListedObject("_seals/000001.tsr", 10_000))
+    monkeypatch.setattr(store, "list_objects", lambda prefix: iter(listed))
+    assert "signature_orphaned" in kinds(store)
 
 
 @pytest.mark.parametrize("ending", ["json", "sig"])
