@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.campaign.windows import MODES, Outcome
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "auditors" / "lying-servers.md"
 _BLOCK = re.compile(r"(<!-- campaign: (?P<name>[\w-]+) -->\n).*?(<!-- end of campaign -->)", re.DOTALL)
+_WIDTH = 120
 _MODE_NAMES = {"plain": "without", "recount": "`recount`", "edges": "`edges`"}
 
 
@@ -36,7 +38,7 @@ def honest_block(campaign: Campaign) -> str:
         f"them killed and resumed; seed {campaign.seed}. With correct answers, {share:.1%} of the windows end in an "
         "error:"
     )
-    rows += ["", total, "", *_honest_errors(campaign)]
+    rows += ["", *textwrap.wrap(total, _WIDTH), "", *_honest_errors(campaign)]
     return "\n".join(rows)
 
 
