@@ -102,7 +102,7 @@ def test_mapping_names_each_kind_of_metric() -> None:
 
 def test_mapping_for_prefix_with_dot_as_the_page_writes_it_gives_the_same_names() -> None:
     """What the page says to write keeps the numbers of the parts that the names are made of."""
-    written = re.search(r"such as `prod\.airflow`, write\s+`([^`]*)`", PAGE.read_text())
+    written = re.search(r"such as\s+`prod\.airflow`, write\s+`([^`]*)`", PAGE.read_text())
     assert written is not None
     _check_names("prod.airflow", written[1])
 

@@ -18,7 +18,8 @@ _REPEATED_SECONDS = 2
 _SLICED_FROM_PAGES, _SLICED_FACTOR = 12, 1.1
 # How far before a window the probe looks for a record (``query_bounds``).
 PROBE_SECONDS = 2 * 86_400
-EDGES_REQUESTS = 2
+# The second look at a window: two requests for its last page, one for its first (``edge_check``).
+EDGES_REQUESTS = 3
 
 
 class LogAnswers(NamedTuple):

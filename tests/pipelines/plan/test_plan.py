@@ -229,10 +229,10 @@ def test_short_log_is_read_whole_by_one_sample(tmp_path: Path) -> None:
 
 
 def test_second_look_and_recount_are_planned(place: Place) -> None:
-    """The edges cost two requests a window more, and a recount reads each window twice."""
+    """The edges cost three requests a window more, and a recount reads each window twice."""
     start = TODAY - 10 * DAY
     once, edges, twice = (place.plan(start, TODAY, verify=verify) for verify in (None, EDGES, RECOUNT))
-    assert edges.need.request_count == once.need.request_count + 20
+    assert edges.need.request_count == once.need.request_count + 30
     assert twice.need.request_count == 2 * once.need.request_count
 
 
