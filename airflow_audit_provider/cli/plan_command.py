@@ -49,8 +49,9 @@ def add_plan(commands: Commands) -> None:
         type=int,
         dest="sample_count",
         metavar="COUNT",
-        help="maximum number of pages of the log to request as samples, 6 to 300; default: 30. If the backfill needs "
-        "more than 100 times as many requests, up to three times as many pages are requested",
+        help="request at most COUNT pages of the log as samples; COUNT is 6 to 300, default: 30. If the samples show "
+        "that the backfill needs more than 100 x COUNT requests (by default 3000), at most 3 x COUNT pages are "
+        "requested (by default 90)",
     )
     parser.add_argument(
         "--verify",

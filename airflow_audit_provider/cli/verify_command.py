@@ -57,8 +57,8 @@ def add_verify(commands: Commands) -> None:
     parser.add_argument(
         "--expect-lock",
         metavar="TIME",
-        help="date or RFC 3339 time until which the S3 bucket must lock every file; files that are not locked until "
-        "then are listed",
+        help="date or RFC 3339 time until which the S3 bucket must lock every file; a file without a lock, or whose "
+        "lock ends earlier, is listed",
     )
     parser.add_argument(
         "--no-record", action="store_true", help="do not write a record of a passed verification to the destination"

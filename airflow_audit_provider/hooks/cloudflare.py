@@ -414,7 +414,8 @@ class CloudflareHook(BaseHook):
     ) -> Plan:
         """Returns the plan of a backfill into a destination: which windows are missing, and what they need.
 
-        It sends at most ``sample_count`` requests, three times as many for a backfill of thousands of requests.
+        It sends at most ``sample_count`` requests, or three times ``sample_count`` if the backfill needs more than 100
+        times ``sample_count`` requests.
 
         :param destination: URI of the folder that the backfill fills.
         :param destination_conn_id: the connection of the destination's object store.

@@ -336,7 +336,8 @@ class PlanOptions(TypedDict, total=False):
     sample_count: int
     """Maximum number of pages of the log to request as samples, 6 to 300; by default 30.
 
-    Up to three times as many are requested if the backfill needs more than 100 times as many requests.
+    If the samples show that the backfill needs more than 100 times ``sample_count`` requests (by default 3000), at most
+    three times ``sample_count`` pages are requested (by default 90).
     """
     verify: Literal["edges", "recount", "none"] | None
     """The ``verify`` of the land operator; the plan includes the requests of the verification."""

@@ -87,7 +87,8 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.MISSING_RESULT_FACTS: "v2: no result_info at all",
     Misbehaviour.V1_TOTALS: "v1 responses carry result_info with page, per_page, count and total_count",
     Misbehaviour.NULL_RESULT: "result is null instead of an empty list",
-    Misbehaviour.NO_RECORDS: "an empty result although records match; with null_result too, the result is null",
+    Misbehaviour.NO_RECORDS: "an empty result although records match; if null_result is switched on as well, "
+    "the result is null",
     Misbehaviour.MISSING_ROW: "value n: the n-th record of the range is missing and the list moves up (default 1)",
     Misbehaviour.LAGGING_REPLICA: "value n: the newest n records of the log are missing, as on a slow replica "
     "(default 10)",
