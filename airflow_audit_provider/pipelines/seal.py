@@ -122,7 +122,7 @@ def seal(
     signed_count = _sign(run, chain, signer, found) if signer is not None else 0
     stamped_count = _stamp(run, chain, timestamper, found) if timestamper is not None else 0
     if not found:
-        write_newer_index(store, run.sealed, chain, run.added)
+        run.index_findings += write_newer_index(store, run.sealed, chain, run.added)
     if refused:
         raise refused[0]
     findings = (*chain.findings, *run.sealed.findings, *found, *run.index_findings)

@@ -33,6 +33,7 @@ from airflow_audit_provider.core.verification.seal_index import (
     read_index,
     refused_index,
     removable_indexes,
+    unwritten,
     write_index,
 )
 from airflow_audit_provider.core.verification.seals import SealChain
@@ -188,22 +189,29 @@ def _is_stated(copy: bytes, listed: ListedObject) -> bool:
     return listed.md5 is not None and md5_of(copy) == listed.md5
 
 
-def write_newer_index(store: Store, sealed: SealObjects, chain: SealChain, added: Mapping[str, bytes]) -> None:
+def write_newer_index(
+    store: Store, sealed: SealObjects, chain: SealChain, added: Mapping[str, bytes]
+) -> tuple[Finding, ...]:
     """Writes an index of a chain without findings if it has seals that are not in the one that was read.
 
     ``added`` are signatures and time stamps that are not in the chain's objects yet. Removes older indexes if they are
-    many.
+    many. Returns a finding if the store refuses the index: everything that counts is stored already.
     """
     read_bytes = sealed.sizes.get(seal_index_key(sealed.index_number), 0)
     if chain.findings or not is_worth_writing(chain.last_number - sealed.index_number, read_bytes):
-        return
-    store.create(seal_index_key(chain.last_number), write_index({**chain.objects, **added}))
+        return ()
+    key = seal_index_key(chain.last_number)
+    try:
+        store.create(key, write_index({**chain.objects, **added}))
+    except StorageError as error:
+        return unwritten(key, error)
     removable = removable_indexes(sealed.sizes)
     # An older index that may not be removed costs space only: readers use the newest one. If the first is refused, the
     # others are not tried: they would be more with each run.
     with suppress(StorageError):
         store.remove(removable[:1])
         store.remove(removable[1:])
+    return ()
 
 
 class _ProvingSeal(NamedTuple):

@@ -273,5 +273,5 @@ def test_every_kind_has_a_real_report_and_is_in_the_schema() -> None:
     """The tests above print each kind that exists, and the schema names each."""
     times = {"timestamp_unchecked", "sealed_at_contradicted", "sealed_late", "sealed_early"}
     # Only coverage and seal write an index.
-    others = {"object_unlocked", "signature_unchecked", "manifest_index_unwritten", *times}
+    others = {"object_unlocked", "signature_unchecked", "manifest_index_unwritten", "seal_index_unwritten", *times}
     assert others | DAMAGES.keys() == set(FindingKind) == set(SCHEMA["$defs"]["FindingKind"]["enum"])

@@ -62,6 +62,7 @@ class FindingKind(StrEnum):
     SEAL_UNCHAINED = "seal_unchained"
     SEAL_NOT_FOUND = "seal_not_found"
     SEAL_INDEX_IGNORED = "seal_index_ignored"
+    SEAL_INDEX_UNWRITTEN = "seal_index_unwritten"
     MANIFEST_INDEX_IGNORED = "manifest_index_ignored"
     MANIFEST_INDEX_UNWRITTEN = "manifest_index_unwritten"
     SEALED_MANIFEST_MISSING = "sealed_manifest_missing"
@@ -183,6 +184,10 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
         Severity.MILD,
         "Remove it: nothing depends on it, and a later seal run writes a new one. If no other finding explains it, "
         "find out who wrote it.",
+    ),
+    FindingKind.SEAL_INDEX_UNWRITTEN: _Meaning(
+        Severity.MILD,
+        "Allow this connection to write below _seals/index/, or ignore it: the index only saves requests.",
     ),
     FindingKind.MANIFEST_INDEX_IGNORED: _Meaning(
         Severity.MILD,

@@ -82,6 +82,11 @@ def removable_indexes(sizes: Mapping[str, int]) -> list[str]:
     return sorted(older) if len(older) >= _OLDER_COUNT or sum(older.values()) >= _OLDER_BYTES else []
 
 
+def unwritten(key: str, error: Exception) -> tuple[Finding, ...]:
+    """Returns the finding about an index that the store did not take."""
+    return (finding(FindingKind.SEAL_INDEX_UNWRITTEN, key, f"The index of seals was not written. {error}"),)
+
+
 def newest_index(sizes: Mapping[str, int]) -> str | None:
     """Returns the key of the newest index that is not newer than the newest seal; ``sizes`` are of listed objects."""
     last_number = _last_number(sizes)

@@ -62,3 +62,25 @@ def test_index_that_cannot_be_read_now_is_an_error(error: type[StorageError]) ->
 
 def _kinds_of_both(store: MemoryStore) -> list[str]:
     return [*kinds(store), *(str(one.kind) for one in verify(store, anchors=ANCHORS).findings)]
+
+
+class _IndexWithoutPermissionStore(CountingStore):
+    """Refuses to create an index, as a store does whose policy allows the seals only."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Creates an object; raises for an index."""
+        if "/index/" in key:
+            raise StorageError(f"{key} cannot be written: AccessDenied.", key=key)
+        return super().create(key, content)
+
+
+def test_index_that_the_store_refuses_to_write_is_a_mild_finding() -> None:
+    """The run reports its seals, which are stored before the index is written."""
+    store = _IndexWithoutPermissionStore(sealed_days(states_md5=True).objects)
+    late_record(store)
+    report = seal(store, signer=SIGNER)
+    assert [(one.key, report.signed_count) for one in report.created] == [("_seals/000009.json", 1)]
+    (found,) = report.findings
+    assert (str(found.kind), str(found.severity)) == ("seal_index_unwritten", "mild")
+    assert "AccessDenied" in found.detail
+    assert verify(store, anchors=ANCHORS).findings == ()
