@@ -290,8 +290,8 @@ Each row is one task, and each pair of columns is one destination with the numbe
 daily, hourly and quarter-hourly windows over 17 to 18 months. *Calls* are requests to the object store; a listing has
 one for each 1,000 keys. *CPU* is the time of the process, with the destination on a local disk: the median of {runs}
 runs. One day has 1, 24 and 96 windows, and verify reads two objects for each. The pull stages its part, because the
-part reaches `max_part_bytes`, here 1 MiB. The pull in the table below has a smaller part, which is written once, and
-therefore makes fewer calls.
+part reaches `max_part_bytes`, here 1 MiB. The pull under [Calls to S3](#calls-to-s3) has a smaller part, which is not
+staged but written once, and therefore makes fewer calls.
 """
 
 

@@ -111,8 +111,9 @@ def _notes(one: Proposal, found: Lateness) -> list[str]:
     counts = f"{one.record_count} of the {one.needed_count:,} records that a confidence of 95 % needs"
     note = f"too few records to propose a value, {counts}."
     if one is found.lookback and found.longest_surely_bounded is not None:
-        share = f"{100 * found.longest_surely_bounded:.1f} %"
-        note += f" With the same confidence, {share} of late records are not later than the latest one here."
+        slower = f"{100 * (1 - found.longest_surely_bounded):.1f} %"
+        note += " Other late records can take longer to appear than the slowest of these: with the same confidence, "
+        note += f"at most {slower} of all late records do."
     return [note]
 
 

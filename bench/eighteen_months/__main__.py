@@ -210,6 +210,7 @@ def document(figures: dict[str, Any]) -> str:
         full=sum(count >= CLOUDFLARE_LIMIT.request_count for count in counts),
         periods=len(counts),
         least=min(counts),
+        mean_count=round(figures["record_count"] / figures["day_count"]),
         verdict="reached" if figures["share"] >= GOAL_SHARE else "not reached on this machine",
         repeated_share=f"{figures['repeated_count'] / figures['request_count']:.1%}",
         minutes=f"{figures['elapsed_seconds'] / 60:.0f}",
@@ -223,7 +224,8 @@ PAGE_TEXT = """# Eighteen months in one backfill, with two outages
 
 A real Airflow (scheduler, API server, LocalExecutor, PostgreSQL) lands {setup.day_count} days by `airflow backfill
 create`: {run_count} runs of {setup.days_a_run} days each with `partition_by="day"`, {setup.side_by_side} side by side.
-They use one token and share the default request budget, which is a file. The log has nights, weekends, busy days and
+They use one token and share its request budget, which is kept in a [file on the
+machine](../how-to/rate-limits.md#several-tasks-with-one-token) by default. The log has nights, weekends, busy days and
 bursts. During the backfill the API returns 503 to every request for some time. Later the machine that runs scheduler
 and tasks is killed and comes back after some time.
 
@@ -236,7 +238,8 @@ Measured on {measured_on}: {machine}. Other processes ran on the machine at the 
 | requests answered | {request_count:,} |
 | requests refused (429) | {refused_count} |
 | share of the allowed rate while there was work | {share_text} |
-| complete periods of the limit; in how many of them every allowed request was sent | {periods}; {full} |
+| complete periods of the limit | {periods} |
+| complete periods in which every allowed request was sent | {full} |
 | fewest requests in a complete period | {least} of 1200 |
 | requests that were sent again after a response | {repeated_count} ({repeated_share}) |
 | requests that failed in the outage of the API (503) | {failed_count} |
@@ -246,27 +249,30 @@ Measured on {measured_on}: {machine}. Other processes ran on the machine at the 
 
 ## What is scaled, and what this does not show
 
-The clock is scaled by {setup.clock_scale:g}. The fake allows 1200 requests in {period} s instead of 300 s, and blocks
-for as long if they are exceeded. It announces the limit in the header `Ratelimit-Policy`, and the provider follows the
-header as it follows that of the real API, so nothing in the provider is changed. Other times are scaled
-like the limit. A round trip takes {trip} ms instead of 300 ms. The outages take {api_seconds} s and {machine_seconds} s
-instead of {setup.api_outage_minutes:g} and {setup.machine_outage_minutes:g} minutes. Three settings are
-{retry} s instead of 5 minutes: the retry delay of the task, the time after which Airflow gives up a task
-without heartbeat, and the interval at which it looks for tasks of a scheduler that has died.
+The clock is scaled by {setup.clock_scale:g}. The fake allows 1200 requests in {period} s instead of 300 s. After too
+many requests, it refuses all requests for {period} s instead of 300 s. It announces the limit in the header
+`Ratelimit-Policy`, and the provider follows the header as it follows that of the real API, so nothing in the provider
+is changed. Other times are scaled like the limit. A round trip takes {trip} ms instead of 300 ms. The outages take
+{api_seconds} s and {machine_seconds} s instead of
+{setup.api_outage_minutes:g} and {setup.machine_outage_minutes:g} minutes. Three settings are {retry} s instead of 5
+minutes: the retry delay of the task, the time after which Airflow gives up a task without heartbeat, and the interval
+at which it looks for tasks of a scheduler that has died.
 
 Not scaled are the time-outs and back-offs of the provider and the time that Airflow needs to start a task. In relation
 to the limit they are {setup.clock_scale:g} times as long as with the real API, so the share and the recovery would be
 better there.
 
 The fake returns at most 100 records in a page, where the API returns 1000. With the real API, the same number of
-requests could therefore fetch ten times as many records as the {setup.records_per_day:,} of a mean day. Two cores
-can process the pages at the speed of the scaled clock if nothing else uses the cores. A period in which every allowed
-request was sent was bounded by the rate limit; any other was bounded by the processors or by the start of tasks.
+requests could therefore fetch ten times as many records. In this log, a day has {mean_count:,} records on average. Two
+cores can process the pages at the speed of the scaled clock if nothing else uses the cores. A period in which every
+allowed request was sent was bounded by the rate limit; any other was bounded by the processors or by the start of
+tasks.
 
 *While there was work* excludes the time from the beginning of each outage to the first answered request after it. It
 also excludes the last period before each outage and the last period before the end, because these periods are
-incomplete. A period begins with its first request.
-The provider adds 2 % to each period, so 98 % is the most that it can use. The goal of 97 % is {verdict}.
+incomplete. A period begins with its first request. The provider sends the 1200 requests of a period, and then lets 2 %
+more time pass than the API requires. Therefore 98 % of the allowed rate is the most that it can use. The goal of 97 %
+is {verdict}.
 
 An earlier run with the clock scaled by 5, on two cores with 20 runnable processes, was also complete and had no
 refused request, but used 86 % of the allowed rate: under that load, the processors could not send 20 requests in a
@@ -275,7 +281,7 @@ second.
 Most requests that were sent again are a check: after a page with fewer records than requested, the provider requests
 the newest records of the range, to make sure that no record is hidden. All checks of one range have the same URL, so
 each check after the first counts as sent again. A range has several checks only because the fake's pages have 100
-records: for ten days with pages of 1000 records, no request is sent twice.
+records: if ten days of this log are read with pages of 1000 records, no request is sent twice.
 
 The network, the real API's own counting and other clients of the token are not part of this test. See [Rate
 limits](../how-to/rate-limits.md) for several processes that share a token without Airflow, and [Backfill the

@@ -241,12 +241,13 @@ user. aiohttp and the client each read the certificates of all authorities, whic
 endpoint has no TLS. Of a pull into Parquet, 0.03 s is the import of pyarrow, or 0.1 s if numpy is installed, which
 pyarrow then imports. Neither pandas nor another store's file system is imported.
 
-With early imports, a task still has to import some modules of this provider (0.05 s) and pyarrow, to create the client
-and to send the requests.
+With early imports, a task still has to do three things: import some modules of this provider (0.05 s) and, for Parquet,
+pyarrow; create the client; and send the requests.
 
-The garbage collector of the worker has set its objects aside, as LocalExecutor does before it forks workers.
-CeleryExecutor does not do this. There one full collection, 0.1 s with the imports of a worker, may fall into a task's
-start, with this provider or without it. Other programs that use the same cores make all figures larger.
+The worker of this benchmark has called `gc.freeze()`, so Python's garbage collector skips the modules that the worker
+has imported. LocalExecutor also calls it before it forks workers. CeleryExecutor does not. There, a full collection,
+0.1 s with the imports of a worker, may fall into a task's start, with this provider or without it. Other programs that
+use the same cores make all figures larger.
 """
 
 

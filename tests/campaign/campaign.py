@@ -25,15 +25,16 @@ MOST_LOUD_SHARE = 0.02
 # and why nothing better is possible.
 JUSTIFIED = {
     "the end lies within one crowded second, and the API returned no cursor": (
-        "all records are in one second, and version 2 does not state the end. There is no earlier record that could "
-        "prove the end, and the server does not exactly reverse the order of the records when the direction is "
-        "reversed. The provider cannot distinguish this from a list that is cut short"
+        "all records are in one second, and version 2 does not state the end. A record before this second would prove "
+        "that all records of the second were read, but there is none. The other proof also fails: if the direction is "
+        "reversed, the server does not exactly reverse the order of the records. The provider cannot distinguish this "
+        "from a list that is cut short"
     ),
     "the API returned status 400": (
         "all records are in one second, and version 1 answers the request for the page after the last page with 400. "
-        "There is no earlier record that could prove the end, and the server does not exactly reverse the order of the "
-        "records when the direction is reversed. The provider cannot distinguish this from a limit on the number of "
-        "pages"
+        "A record before this second would prove that all records of the second were read, but there is none. The "
+        "other proof also fails: if the direction is reversed, the server does not exactly reverse the order of the "
+        "records. The provider cannot distinguish this from a limit on the number of pages"
     ),
 }
 

@@ -203,13 +203,17 @@ def _move_expected_seal(store: MemoryStore) -> None:
     store.objects["_seals/000009.json"] = content
 
 
-@pytest.mark.parametrize("forge", [_begin_chain_anew, _cut_chain, _move_expected_seal])
+@pytest.mark.parametrize(
+    ("forge", "is_severe_with_key"), [(_begin_chain_anew, True), (_cut_chain, False), (_move_expected_seal, True)]
+)
 def test_chain_without_the_digest_of_the_run_before_is_not_sealed(
-    store: MemoryStore, kept: str, forge: Callable[[MemoryStore], None]
+    store: MemoryStore, kept: str, forge: Callable[[MemoryStore], None], is_severe_with_key: bool
 ) -> None:
     """A run that knows the digest of the run before signs nothing upon a chain that somebody cut or began anew."""
     forge(store)
     before = dict(store.objects)
+    assert bool(severe_kinds(store)) is is_severe_with_key
+    assert "seal_not_found" in severe_kinds(store, kept=kept)
     with pytest.raises(VerificationError, match=f"expected digest {kept}"):
         seal(store, signer=SIGNER, expected_seal_sha256=kept)
     assert store.objects == before
