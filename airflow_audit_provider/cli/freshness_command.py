@@ -112,8 +112,8 @@ def _notes(one: Proposal, found: Lateness) -> list[str]:
     note = f"too few records to propose a value, {counts}."
     if one is found.lookback and found.longest_surely_bounded is not None:
         slower = f"{100 * (1 - found.longest_surely_bounded):.1f} %"
-        note += " Other late records can take longer to appear than the slowest of these: with the same confidence, "
-        note += f"at most {slower} of all late records do."
+        note += f" With the same confidence, at most {slower} of all late records, future ones included, take longer "
+        note += "to appear than the slowest measured one."
     return [note]
 
 

@@ -53,7 +53,7 @@ def test_text_says_what_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixtu
         "late records in",
         "lookback: too few records to propose a value",
         "of the 2,995 records",
-        " % of all late records do.",
+        " % of all late records, future ones included, take longer to appear than the slowest measured one.",
         "These figures do not include records that came later than the lookback.",
         "later ones are likely",
     ):

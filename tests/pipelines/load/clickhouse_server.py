@@ -1,6 +1,7 @@
 """Runs ClickHouse's engine behind a bridge to HTTP, in an environment of its own, and reads without the package.
 
-No package registry has ClickHouse's server. The engine is the real one, the bridge is in ``clickhouse_bridge.py``.
+PyPI has no ClickHouse server, and Debian's is too old. The engine is the real one, the bridge is in
+``clickhouse_bridge.py``.
 """
 
 from __future__ import annotations
