@@ -182,9 +182,9 @@ Measured on {measured_on}: {machine}.
 DLT_HEAD = """
 ## Compared with dlt
 
-dlt loads the same files, in turns with the loads above, with its `filesystem` source, `read_parquet` with
-`use_pyarrow=True`, and the file format that costs it least for each engine: Parquet for DuckDB, an Iceberg table in a
-folder, CSV for PostgreSQL. dlt does not check the digests of the files. The figures include the start of dlt.
+dlt loads the same files, in turns with the loads above. It reads them with its `filesystem` source and `read_parquet`
+(`use_pyarrow=True`). For each engine, it writes the form that costs it least: Parquet for DuckDB, CSV for PostgreSQL,
+and for Iceberg a table in a folder. dlt does not check the digests of the files. The figures include the start of dlt.
 
 | engine | load, µs a record | dlt, µs a record | dlt ÷ load | dlt, s | dlt, peak MiB |
 |---|--:|--:|--:|--:|--:|

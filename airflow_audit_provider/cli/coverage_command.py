@@ -69,8 +69,8 @@ def add_coverage(commands: Commands) -> None:
     parser.add_argument(
         "--write-index",
         action="store_true",
-        help="write copies of the manifests that this run read into _manifest_index/, so that the next run reads one "
-        "file a month",
+        help="copy the manifests that this run has read to _manifest_index/, so that the next run reads only one file "
+        "for each month of the history",
     )
 
 

@@ -103,7 +103,7 @@ class StagedObject(Protocol):
 class ListedObject(NamedTuple):
     """An object as a listing states it; ``md5`` is the digest of its bytes in hex if the store states one.
 
-    A store that encrypts with a key of its owner can state another text in the place of the digest.
+    S3 with SSE-KMS (also with the AWS-managed key) or SSE-C states another text in the place of the digest.
     """
 
     key: str

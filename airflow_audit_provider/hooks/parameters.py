@@ -217,7 +217,7 @@ class V2Filters(V2OrganizationFilters, total=False):
     zone_name_not: FilterValues | None
     """Values of ``zone_name`` to leave out."""
     product_category: FilterValues | None
-    """Category of Cloudflare products; the only filter without a form with ``_not``."""
+    """Category of Cloudflare products; the only filter of version 2 without a form with ``_not``."""
     account: V2AccountFilters | None
     """``account_name`` as a dict: ``account={"name": …}``."""
     zone: V2ZoneFilters | None

@@ -142,8 +142,8 @@ def _read_index(
 def _refused(error: StorageError, key: str) -> UsableIndex:
     """Returns the finding about an index that the store refuses to read; raises any other error.
 
-    Anyone who can write to the store can encrypt the index with another key. A store that does not respond does not
-    respond to reads of each seal either.
+    Anyone who can write to an S3 bucket can write the index with SSE-C, or with SSE-KMS and a key that the run may not
+    use. A store that does not respond does not respond to reads of each seal either.
     """
     if error.key != key or error.retryable or isinstance(error, ReadLimitExceededError):
         raise error
@@ -156,8 +156,8 @@ def _doubtful_copies(
     """Returns those of some copies that have to be compared with their objects.
 
     If the listing states the digest of any object, these are all copies whose digest it does not state: somebody who
-    changes an object can encrypt it, too. If it states none, these are only the copies of some seals, by their
-    ``numbers``, and the newest one, which shows whether the stated texts are no digests.
+    changes an object can also write it with SSE-KMS or SSE-C. If it states none, these are only the copies of some
+    seals, by their ``numbers``, and the newest one, which shows whether the stated texts are no digests.
     """
     stated = {key for key, content in chain.objects.items() if key in listed and _is_stated(content, listed[key])}
     unproved = {key: copy for key, copy in copies.items() if key not in stated}
@@ -185,7 +185,7 @@ def _read_others(
 
 
 def _is_stated(copy: bytes, listed: ListedObject) -> bool:
-    """Returns whether the listing states the digest of a copy; a store that encrypts may state another text."""
+    """Returns whether the listing states the digest of a copy; S3 states another text for SSE-KMS and SSE-C."""
     return listed.md5 is not None and md5_of(copy) == listed.md5
 
 

@@ -262,11 +262,11 @@ Not scaled are the time-outs and back-offs of the provider and the time that Air
 to the limit they are {setup.clock_scale:g} times as long as with the real API, so the share and the recovery would be
 better there.
 
-The fake returns at most 100 records in a page, where the API returns 1000. With the real API, the same number of
-requests could therefore fetch ten times as many records. In this log, a day has {mean_count:,} records on average. Two
-cores can process the pages at the speed of the scaled clock if nothing else uses the cores. A period in which every
-allowed request was sent was bounded by the rate limit; any other was bounded by the processors or by the start of
-tasks.
+In this benchmark the fake returns at most 100 records in a page, a tenth of the 1000 that the API returns. With the
+real API, the same number of requests could therefore fetch ten times as many records. In this log, a day has
+{mean_count:,} records on average. Two cores can process the pages at the speed of the scaled clock if nothing else uses
+the cores. A period in which every allowed request was sent was bounded by the rate limit; any other was bounded by the
+processors or by the start of tasks.
 
 *While there was work* excludes the time from the beginning of each outage to the first answered request after it. It
 also excludes the last period before each outage and the last period before the end, because these periods are

@@ -245,9 +245,9 @@ With early imports, a task still has to do three things: import some modules of 
 pyarrow; create the client; and send the requests.
 
 The worker of this benchmark has called `gc.freeze()`, so Python's garbage collector skips the modules that the worker
-has imported. LocalExecutor also calls it before it forks workers. CeleryExecutor does not. There, a full collection,
-0.1 s with the imports of a worker, may fall into a task's start, with this provider or without it. Other programs that
-use the same cores make all figures larger.
+has imported. LocalExecutor also calls it before it forks workers. CeleryExecutor does not. There, a full garbage
+collection may happen while a task starts, whether this provider is used or not. It takes 0.1 s with the modules that a
+worker has imported. Other programs that use the same cores make all figures larger.
 """
 
 

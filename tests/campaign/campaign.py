@@ -27,14 +27,15 @@ JUSTIFIED = {
     "the end lies within one crowded second, and the API returned no cursor": (
         "all records are in one second, and version 2 does not state the end. A record before this second would prove "
         "that all records of the second were read, but there is none. The other proof also fails: if the direction is "
-        "reversed, the server does not exactly reverse the order of the records. The provider cannot distinguish this "
-        "from a list that is cut short"
+        "reversed, the server does not exactly reverse the order of the records. So the provider cannot tell whether "
+        "the list is complete or cut short"
     ),
     "the API returned status 400": (
         "all records are in one second, and version 1 answers the request for the page after the last page with 400. "
         "A record before this second would prove that all records of the second were read, but there is none. The "
         "other proof also fails: if the direction is reversed, the server does not exactly reverse the order of the "
-        "records. The provider cannot distinguish this from a limit on the number of pages"
+        "records. So the provider cannot tell whether the 400 means the end of the records or a limit on the number of "
+        "pages"
     ),
 }
 

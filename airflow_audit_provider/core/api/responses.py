@@ -205,9 +205,10 @@ def has_no_route(response: Response) -> bool:
 def lost_log_error(response: Response, log_name: str) -> ConfigurationError:
     """Returns the error of a log that cannot be found although it has returned pages, so that its id is right."""
     return ConfigurationError(
-        f"Cloudflare no longer finds {log_name}, which has returned pages (status {response.status}, ray "
-        f"{_facts(response)['ray_id']}): {_errors_text(response.body)}. Check in the dashboard that the account or "
-        "organization still exists and that the credential still has access to it, then run the task again."
+        f"Cloudflare no longer finds {log_name}, although it has returned pages of it before (status "
+        f"{response.status}, ray {_facts(response)['ray_id']}): {_errors_text(response.body)}. Check in the dashboard "
+        "that the account or organization still exists and that the credential still has access to it, then run the "
+        "task again."
     )
 
 

@@ -136,7 +136,7 @@ def problem_with(copies: Mapping[str, bytes], listed: Mapping[str, ListedObject]
 def unproved(copies: Mapping[str, bytes], listed: Mapping[str, ListedObject]) -> list[str]:
     """Returns the keys of copies whose digest is not the one that the listing states; those without one are left out.
 
-    A store that encrypts with a key of its owner states no MD5 digest, so such a copy may still be right.
+    S3 with SSE-KMS or SSE-C states another text than the MD5 digest, so such a copy may still be right.
     """
     return [
         key for key, content in copies.items() if (stated := listed[key].md5) is not None and md5_of(content) != stated

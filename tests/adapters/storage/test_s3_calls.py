@@ -172,7 +172,7 @@ def test_folders_of_a_directory_bucket_are_listed_one_by_one() -> None:
     ],
 )
 def test_upload_without_the_digest_of_its_bytes_is_not_confirmed(answer: dict[str, str], is_confirmed: bool) -> None:
-    """An entity tag that is an MD5 digest confirms the bytes, and so does the CRC32 of an encrypted object."""
+    """An entity tag that is an MD5 digest confirms the bytes, and so does the CRC32 of an object with SSE-KMS."""
     assert S3Calls(FakeS3([], put_object=answer), "bucket/root").put("a", b"x") is is_confirmed
 
 

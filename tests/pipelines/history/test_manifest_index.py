@@ -259,7 +259,7 @@ def test_forged_copy_is_found_by_a_listed_digest_or_by_verify(store: CountingSto
 
 
 class _Encrypted(MemoryStore):
-    """States other texts in the place of digests, as S3 does for objects that a customer's key encrypts."""
+    """States other texts in the place of digests, as S3 does for objects with SSE-KMS or SSE-C."""
 
     def list_objects(self, prefix: str) -> Iterator[ListedObject]:
         """Returns sizes and texts that are no digests of the bytes."""
@@ -276,7 +276,7 @@ def test_texts_that_are_no_digests_do_not_disable_the_index(store: CountingStore
 
 
 class _PartlyEncrypted(CountingStore):
-    """States MD5 digests of all objects but the newest, as S3 does after a bucket's encryption was changed."""
+    """States MD5 digests of all objects but the newest, as S3 does after a bucket was changed to SSE-KMS."""
 
     def list_objects(self, prefix: str) -> Iterator[ListedObject]:
         """Returns sizes and digests, the last one of another kind."""

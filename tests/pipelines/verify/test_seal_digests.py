@@ -44,7 +44,7 @@ def test_changed_seal_of_another_day_is_found_by_its_digest_or_without_a_range(
 
 
 def _encrypt(store: CountingStore, monkeypatch: pytest.MonkeyPatch, keys: set[str]) -> None:
-    """Lets the store state other texts than the digests of these objects, as S3 does for encrypted ones."""
+    """Lets the store state other texts than the digests of these objects, as S3 does with SSE-KMS or SSE-C."""
     of_store = store._md5
     monkeypatch.setattr(store, "_md5", lambda key: f"{key:0>32.32}" if key in keys else of_store(key))
 
@@ -68,7 +68,7 @@ def test_changed_seals_are_found_although_all_were_encrypted_with_an_unchanged_o
 def test_changed_seals_among_encrypted_objects_are_found_after_the_next_seal(
     store: CountingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sizes are compared as long as each object is encrypted, and digests once a new object has one."""
+    """Sizes are compared as long as each object has SSE-KMS or SSE-C, and digests once a new object has one."""
     _encrypt(store, monkeypatch, {*read_seals(store)})
     _change_seals(store, range(1, 7))
     assert kinds(store) == []
@@ -94,5 +94,5 @@ def test_seal_is_read_itself_unless_its_digest_is_stated(
         store.reads.clear()
         assert kinds(store, days_ago) == []
         assert sum(key.startswith("_seals/0") for key in store.reads) == expected
-        # A store that encrypts with a key of its owner states a text that is no digest of the bytes.
+        # S3 with SSE-KMS or SSE-C states a text that is no digest of the bytes.
         monkeypatch.setattr(store, "_md5", lambda key: f"{len(key):032x}")

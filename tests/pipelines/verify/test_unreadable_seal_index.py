@@ -28,7 +28,7 @@ def test_index_larger_than_all_objects_is_not_read(states_md5: bool) -> None:
 
 
 class _UnreadableIndexStore(CountingStore):
-    """Refuses to read the index, as S3 does if somebody has encrypted it with another key."""
+    """Refuses to read the index, as S3 does if somebody has encrypted it with SSE-C or its own KMS key."""
 
     error: type[StorageError] = StorageError
 
