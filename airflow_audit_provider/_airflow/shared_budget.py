@@ -38,8 +38,8 @@ class BudgetLog:
         """Reports the beginning of an outage."""
         self._metrics.add("fetch.budget_outages", 1)
         self._log.warning(
-            "The shared request budget of connection %r cannot be used: %s. Until it works again, this task counts its "
-            "requests alone, and Cloudflare may refuse requests (status 429) if other tasks use the token.",
+            "The shared request budget of connection %r cannot be used: %s. Until it works again, this task counts "
+            "only its own requests, and Cloudflare may refuse requests (status 429) if other tasks use the token.",
             self._conn_id,
             reason,
         )
