@@ -23,9 +23,10 @@ HEAD = """# Benchmarks: CPU, memory and throughput compared with other tools
 - Airflow's `HttpOperator` with a `pagination_function`,
 - a plain loop over httpx.
 
-Each tool is measured five times with JSON Lines and Parquet, on a small and a large day (100,000 and 1,000,000
-records) and at two latencies. Loads into tables are measured only on the small day. The benchmark takes about three
-hours on a quiet machine. `make bench GO_ON=1` continues an interrupted benchmark, `make bench QUICK=1` measures only
+Each tool is measured five times with each output, on a small and a large day (100,000 and 1,000,000 records) and at two
+latencies. The outputs are JSON Lines with gzip, JSON Lines with zstd, and Parquet. dlt is measured with gzip and with
+typed Parquet only. Loads into tables are measured only on the small day. The benchmark takes about three hours on a
+quiet machine. `make bench GO_ON=1` continues an interrupted benchmark, `make bench QUICK=1` measures only
 this provider, and `make bench PROFILE=1` shows where the provider's CPU time goes. The figures of every run are in
 `bench/figures.json`.
 """
@@ -86,6 +87,9 @@ STAGES_HEAD = """## Where this provider's CPU time goes
 
 The table shows µs of CPU per record by stage. The time of a stage excludes the stages that it calls. The figures are
 medians of three pulls of 100,000 records by `make bench PROFILE=1`, which keeps the pull in one thread.
+
+The row *everything else* is the code outside of all stages; for duckdb and iceberg, it includes the load into the
+table. The row *smaller stages together* is the sum of the stages that take less than 0.05 µs in every column.
 """
 SMALLEST_STAGE = 0.05
 # Stage names in figures that were stored before the stages were renamed.

@@ -289,9 +289,9 @@ HEAD = """# Operations and growth: what a task costs after a long history
 Each row is one task, and each pair of columns is one destination with the number of committed windows in the heading:
 daily, hourly and quarter-hourly windows over 17 to 18 months. *Calls* are requests to the object store; a listing has
 one for each 1,000 keys. *CPU* is the time of the process, with the destination on a local disk: the median of {runs}
-runs. One day has 1, 24 and 96 windows, and verify reads two objects for each. The pull stages its part, because the
-part reaches `max_part_bytes`, here 1 MiB. The pull under [Calls to S3](#calls-to-s3) has a smaller part, which is not
-staged but written once, and therefore makes fewer calls.
+runs. In the three destinations, a day has 1, 24 or 96 windows; verify reads two objects for each window. The pull
+stages its part, because the part reaches `max_part_bytes`, here 1 MiB. The pull under [Calls to S3](#calls-to-s3) has a
+smaller part, which is not staged but written once, and therefore makes fewer calls.
 """
 
 

@@ -73,9 +73,9 @@ def _freshness_lines(found: Freshness) -> list[str]:
 
 def _lateness_lines(found: Lateness) -> list[str]:
     commits = f"{count_of(found.first_count, 'record')} in the first commit of a window."
-    windows = f"{count_of(found.window_count, 'window')}: {found.delayed_count} first read more than 1 h late, "
-    windows += f"{found.open_count} that the lookback will read again, "
-    windows += f"{found.unknown_count} without an entry in the commit log."
+    windows = f"{count_of(found.window_count, 'window')}. First read more than 1 h after it was due: "
+    windows += f"{found.delayed_count}. To be read again by the lookback: {found.open_count}. "
+    windows += f"Without an entry in the commit log: {found.unknown_count}."
     lines = [
         f"{count_of(found.late_count, 'late record')} in {count_of(found.addition_count, 'part')}; {commits}",
         windows,
@@ -89,10 +89,10 @@ def _lateness_lines(found: Lateness) -> list[str]:
         "setting",
         "current",
         "proposed",
-        "would have missed none",
+        "shortest that misses none",
         "missed by current",
         "missed by proposed",
-        "of records",
+        "records measured",
     )
     lines += ["", as_table([heading, *(_row(name, one) for name, one in settings)]).rstrip(), ""]
     return lines + [f"{name}: {note}" for name, one in settings for note in _notes(one, found)] + _limits(found)

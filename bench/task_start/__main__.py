@@ -221,8 +221,9 @@ Each row is one pull of a day into a destination that has one committed window, 
 process that its supervisor forks. The figure is the CPU time of that process, less that of a DAG with one empty `@task`
 in the same worker, measured in turns. Neither the API nor S3 has TLS here. *Bare* is an installation with the extras
 `parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. With *early imports*
-the worker has the lines of [Start tasks faster](../how-to/task-start.md). Figures are medians of {runs} runs, in
-seconds. The goal is at most {bound} s; {above} of the {count} figures are above it.
+the worker imports some modules before it forks tasks ([Start tasks faster](../how-to/task-start.md) says which).
+Figures are medians of {runs} runs, in seconds. The goal is at most
+{bound} s; {above} of the {count} figures are above it.
 
 Measured on {measured_on}: {machine}. The empty task takes {empties}.
 

@@ -29,7 +29,7 @@ def lateness_section(late: Lateness, sentences: tuple[str, ...] = ()) -> Section
     """Returns the section of what was measured, behind some sentences."""
     rows = [_row("at least", late.at_least), _row("at most", late.at_most)]
     settings = [_setting("settle_delay", late.settle_delay), _setting("lookback", late.lookback)]
-    columns = ("Setting", "Proposed", "Would have missed none", "Of records", "Needed for a proposal")
+    columns = ("Setting", "Proposed", "Shortest that misses none", "Records measured", "Needed for a proposal")
     tables = [bounded("Proposals for 99.9 % of the records", columns, settings, (3, 4), noun="setting")]
     if late.at_most is not None:
         tables.insert(0, bounded("Lateness of late records", ("", *_QUANTILES), rows, noun="row"))
