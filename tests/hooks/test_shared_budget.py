@@ -60,7 +60,7 @@ def test_folder_does_not_contain_the_token(tmp_path: Path) -> None:
 
 
 def test_option_switches_the_budget_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ``share_rate_limit = False`` each hook counts alone."""
+    """With ``share_rate_limit = False`` each hook counts only its own requests."""
     monkeypatch.setenv(_OPTION, "False")
     assert type(_limiter("one")) is RateLimiter
 
@@ -86,7 +86,7 @@ def test_home_that_cannot_be_written_gives_way_to_the_next_folder(
 def test_without_any_folder_the_task_goes_on_and_warns(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where no folder can be used, the hook counts alone and says so."""
+    """Where no folder can be used, the hook counts only its own requests and says so."""
     monkeypatch.setattr(shared_budget, "budget_folders", lambda: [tmp_path / "no" / "folder"])
     settings, clock = CloudflareHook("one").settings, SystemClock()
     limiter = shared_budget.open_rate_limiter(settings, "one", clock, logging.getLogger("test"))
