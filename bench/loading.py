@@ -169,9 +169,9 @@ engine's own simplest way to load the same rows, without digests, ledger and tra
 DuckDB this is `INSERT … SELECT … FROM read_parquet`, for Iceberg the append of one Arrow table, for Delta
 `write_deltalake` with one Arrow table, for PostgreSQL a `COPY` of Arrow's CSV, and for ClickHouse one INSERT of an
 Arrow stream. For PostgreSQL and ClickHouse, CPU time and memory are those of the client, without the server.
-ClickHouse's engine runs behind the HTTP server of the tests. Floor and load take turns. Figures are medians of {runs}
-runs. Compare *ratio*: the load's CPU time divided by the floor's in the same run. Below 1, the load takes less CPU
-time than the floor.
+In place of a ClickHouse server, its engine runs as a library behind a small HTTP server of the tests. Floor and load
+take turns. Figures are medians of {runs} runs. Compare *ratio*: the load's CPU time divided by the floor's in the same
+run. Below 1, the load takes less CPU time than the floor.
 """
 TABLE_HEAD = """
 Measured on {measured_on}: {machine}.

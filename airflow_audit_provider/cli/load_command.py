@@ -51,7 +51,8 @@ def _add_warehouse(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warehouse",
         metavar="LOCATION",
-        help="location of Iceberg tables; without --catalog-conn-id an absolute local folder with a catalog inside",
+        help="location of Iceberg tables; if --catalog-conn-id is not given, an absolute local folder, in which the "
+        "catalog is kept",
     )
     parser.add_argument(
         "--delta", metavar="LOCATION", help="folder of a Delta table, as a path or URI; created if it does not exist"

@@ -265,8 +265,8 @@ better there.
 In this benchmark the fake returns at most 100 records in a page, a tenth of the 1000 that the API returns. With the
 real API, the same number of requests could therefore fetch ten times as many records. In this log, a day has
 {mean_count:,} records on average. Two cores can process the pages at the speed of the scaled clock if nothing else uses
-the cores. If every allowed request of a period was sent, the rate limit was what slowed this period down. In any other
-period, it was the processors or the start of tasks.
+the cores. If every allowed request of a period was sent, the rate limit was the bottleneck in this period. In any other
+period, the processors or the start of tasks were.
 
 *While there was work* excludes the time from the beginning of each outage to the first answered request after it. It
 also excludes the last period before each outage and the last period before the end, because these periods are

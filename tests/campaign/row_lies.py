@@ -12,7 +12,7 @@ from tests.campaign.lying_server import Ask
 class MissingRow(Lie):
     """A row that is still there is missing from one answer, so the list moves up."""
 
-    meaning = "one answer after the first lacks one to three rows, and the rows after them move up"
+    meaning = "one of the answers, but not the first, lacks one to three rows, and the following rows take their places"
     shapes: ClassVar[tuple[str, ...] | None] = BUSY_SHAPES
     manners: ClassVar[dict[str, Any]] = {"cursor_kind": "offset"}
 
