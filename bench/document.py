@@ -24,7 +24,7 @@ HEAD = """# Benchmarks: CPU, memory and throughput compared with other tools
 - a plain loop over httpx.
 
 Each figure is from five runs. The tools write JSON Lines with gzip, JSON Lines with zstd, and Parquet, on a small and a
-large day (100,000 and 1,000,000 records) and at two latencies. dlt writes only gzip and typed Parquet, without zstd.
+large day (100,000 and 1,000,000 records) and at two latencies. dlt does not write JSON Lines with zstd.
 OCSF events and loads into tables are measured only on the small day, without latency. The benchmark takes about three
 hours on a quiet machine. `make bench GO_ON=1` continues an interrupted benchmark, `make bench QUICK=1` measures only
 this provider, and `make bench PROFILE=1` shows where the provider's CPU time goes. The figures of every run are in

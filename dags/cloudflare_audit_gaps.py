@@ -41,7 +41,7 @@ with DAG(
     CloudflareAuditLogsToObjectStorageOperator.partial(
         task_id="fill_gap",
         destination=DESTINATION,
-        # One after the other, in the order of their expiry; more would share the token's rate limit.
+        # One after the other, in the order of their expiry: tasks at the same time would only share the rate limit.
         max_active_tis_per_dagrun=1,
         map_index_template="{{ task.window_start }}",
         retries=5,
