@@ -90,7 +90,8 @@ class PlainLineReader:
             raise NotPlainError("a line is longer than a piece")
         lines = self._decode(self._rest + lists[:first])
         lines += self._decode(memoryview(lists)[first + 1 : last + 1])
-        # Each line feed became three bytes. The difference is known; to count them would take a third of the decoding.
+        # Each line feed became three bytes, so the lengths tell how many there are. To count them would take a third of
+        # the time of decoding.
         if len(lines) != (len(lists) - len(piece)) // 2:
             raise NotPlainError("a line closes its list and opens another one")
         self._rest = lists[last + 1 :]
