@@ -65,8 +65,8 @@ def add_privacy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--privacy",
         metavar="JSON",
-        help="privacy rule of the land operator as a JSON object; the connection in its conn_id holds the key, for "
-        "example from AIRFLOW_CONN_{CONN_ID}",
+        help="privacy rule as a JSON object, as in the argument privacy of the land operator; the entry conn_id of the "
+        "rule names the Airflow connection that holds the key, for example from AIRFLOW_CONN_{CONN_ID}",
     )
 
 

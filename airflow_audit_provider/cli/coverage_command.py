@@ -58,8 +58,8 @@ def add_coverage(commands: Commands) -> None:
         type=minutes,
         default=DEFAULT_SETTLE_DELAY,
         metavar="MINUTES",
-        help="how long ago a gap must have ended to count as missing; until then, and while its window has not "
-        "ended, it counts as pending; default: 15",
+        help="what is not committed counts as missing if the window that should cover it ended more than this many "
+        "minutes ago, and otherwise as pending; default: 15",
     )
     parser.add_argument(
         "--freshness",

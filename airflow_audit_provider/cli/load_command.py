@@ -29,9 +29,15 @@ def add_load(commands: Commands) -> None:
     parser.add_argument(
         "--start",
         metavar="TIME",
-        help="start of the range, a date or RFC 3339 time; without a range: all windows that are not loaded yet",
+        help="start of the range, a date or RFC 3339 time; without --start and --end: all windows that are not loaded "
+        "yet",
     )
-    parser.add_argument("--end", metavar="TIME", help="end of the range, exclusive; the whole range must be committed")
+    parser.add_argument(
+        "--end",
+        metavar="TIME",
+        help="end of the range, exclusive, a date or RFC 3339 time; if a part of the range is not committed, the rest "
+        "is loaded, and the exit status is 1",
+    )
     parser.add_argument("--timezone", default="UTC", metavar="NAME", help="time zone of the bounds; default: UTC")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 

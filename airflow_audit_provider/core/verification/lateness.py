@@ -162,9 +162,9 @@ class Lateness(msgspec.Struct, frozen=True):
 
     ``is_censored`` is true if records came as late as the lookback can show: then there are probably later ones, which
     it cannot show. Three counts are of windows: ``open_count`` of those that the lookback still reads again,
-    ``unknown_count`` of those without an entry in the commit log, and ``delayed_count`` of those that were first read
-    long after they were due. The proposal of the settle delay counts the records of all other windows. The proposal of
-    the lookback counts the late records of all windows.
+    ``unknown_count`` of those that have no entry in the commit log or were replaced, and ``delayed_count`` of those
+    that were first read long after they were due. The proposal of the settle delay counts the records of all other
+    windows. The proposal of the lookback counts the late records of all windows.
     """
 
     window_count: int
