@@ -23,12 +23,12 @@ HEAD = """# Benchmarks: CPU, memory and throughput compared with other tools
 - Airflow's `HttpOperator` with a `pagination_function`,
 - a plain loop over httpx.
 
-Each figure is from five runs. The tools write JSON Lines with gzip, JSON Lines with zstd, and Parquet, on a small and a
-large day (100,000 and 1,000,000 records) and at two latencies. dlt does not write JSON Lines with zstd.
-OCSF events and loads into tables are measured only on the small day, without latency. The benchmark takes about three
-hours on a quiet machine. `make bench GO_ON=1` continues an interrupted benchmark, `make bench QUICK=1` measures only
-this provider, and `make bench PROFILE=1` shows where the provider's CPU time goes. The figures of every run are in
-`bench/figures.json`.
+The tools write JSON Lines with gzip, JSON Lines with zstd, and Parquet, on a small and a large day (100,000 and
+1,000,000 records) and at two latencies. dlt does not write JSON Lines with zstd. OCSF events and loads into tables are
+measured only on the small day, without latency. Each row of these comparisons has the medians of several runs; the
+column *runs* has their number. The benchmark takes about three hours on a quiet machine. `make bench GO_ON=1` continues
+an interrupted benchmark, `make bench QUICK=1` measures only this provider, and `make bench PROFILE=1` shows where the
+provider's CPU time goes. The figures of every run are in `bench/figures.json`.
 """
 METHOD = """## How it is measured
 
@@ -41,8 +41,8 @@ METHOD = """## How it is measured
   start of the measurement until the last byte is landed. It does not include the fake. **Memory** is the peak (`VmHWM`)
   above what the process used when the measurement began. **Records a second** is measured
   in wall time, while the fake and everything else on the machine use the same cores. Compare tools by CPU.
-- Each figure is the median of several runs; the last column has their number ({runs}). The tools take turns, so
-  that a busy minute affects all of them{breaks}.
+- Each figure of a comparison is the median of several runs; the column *runs* has their number ({runs}). The tools
+  take turns, so that a busy minute affects all of them{breaks}.
 - `pull_window` is the function that the operator's `execute` calls.
 - This provider is measured alone on the machine. Each of the other tools uses one core. If the system can pin
   processes to cores, as many of these tools as there are cores (at most four) are measured at the same time. Each tool

@@ -231,24 +231,36 @@ Measured on {measured_on}: {machine}. The empty task takes {empties}.
 |---|{lines}
 """
 
-# CPU time of each import in a new fork of a worker, medians of nine.
+# CPU time of the imports within a pull, by a DAG that times each import, medians of nine. Frozen or not: the freeze
+# count in the processes of a Celery worker.
 TAIL = """
-Of a pull into S3, about 0.23 s are the imports of s3fs and of the amazon provider (aiohttp, botocore, boto3, requests),
-0.08 s those of this provider, and 0.1 s the client of S3 and all requests. Half of the 0.23 s is the import of s3fs,
-which imports aiohttp and aiobotocore. Without the amazon provider, opening S3 would take about 0.08 s less. This
+Without early imports, a pull of JSON Lines into S3 spends its time on three things:
+
+- about 0.2 s on the libraries of S3: half on the import of the amazon provider, with botocore, boto3 and requests, and
+  half on that of s3fs, with aiohttp and aiobotocore;
+- 0.07 s on the imports of this provider;
+- 0.1 s on the client of S3 and all requests. aiohttp and the client each read the certificates of all authorities,
+  which takes 0.02 s each time, even if the endpoint has no TLS.
+
+Without the amazon provider, the imports would take 0.05 s less; botocore would stay, because s3fs needs it. This
 provider uses the amazon provider all the same, because otherwise it would have to find roles, profiles, regions and
 endpoints of a connection by itself. If it found others than the amazon provider finds, it would act on S3 as another
-user. aiohttp and the client each read the certificates of all authorities, which takes 0.02 s each time, even if the
-endpoint has no TLS. Of a pull into Parquet, 0.03 s is the import of pyarrow, or 0.1 s if numpy is installed, which
-pyarrow then imports. Neither pandas nor another store's file system is imported.
+user.
 
-With early imports, a task still has to do three things: import some modules of this provider (0.05 s) and, for Parquet,
+A pull into Parquet also imports pyarrow, which takes 0.03 s, or 0.12 s if numpy is installed, which pyarrow then
+imports. Neither pandas nor another store's file system is imported.
+
+With early imports, a task still has to do three things: import some modules of this provider (0.04 s) and, for Parquet,
 pyarrow; create the client; and send the requests.
 
 The worker of this benchmark has called `gc.freeze()`, so Python's garbage collector skips the modules that the worker
-has imported. LocalExecutor also calls it before it forks workers. CeleryExecutor does not. There, a full garbage
-collection may happen while a task starts, whether this provider is used or not. It takes 0.1 s with the modules that a
-worker has imported. Other programs that use the same cores make all figures larger.
+has imported. Two of Airflow's executors call it, too: LocalExecutor, since Airflow 3.1.5, before it forks workers; and
+CeleryExecutor, since release 3.17.2 of the Celery provider, when a worker starts. The Celery worker calls
+`gc.unfreeze()` once it is ready. Processes that it forks later, by autoscaling or in the place of a process that has
+ended, are therefore like those without `gc.freeze()`: a full garbage collection may happen while a task starts, whether
+this provider is used or not. It takes 0.1 s with the modules that a worker has imported.
+
+Other programs that use the same cores make all figures larger.
 """
 
 
