@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from airflow_audit_provider.core.warehouse.port import ColumnType
-from airflow_audit_provider.formats.arrow_arrays import ArrayBuilder, booleans, zeros
+from airflow_audit_provider.formats.arrow_arrays import ArrayBuilder, booleans, text_array, zeros
 from airflow_audit_provider.formats.lenient_json import readable
 from airflow_audit_provider.formats.nested import Column, Lists, Objects, Repeated, presence
 from airflow_audit_provider.formats.normalized import columns as normalized
@@ -161,32 +161,46 @@ def table_to_arrow(
     """
     import pyarrow as pa
 
+    fields = [field for field in schema if field.name != text_column and field.name not in absent]
+    columns = typed_columns([table[field.name] for field in fields], [field.type for field in fields])
+    arrays = dict(zip([field.name for field in fields], columns, strict=True))
+    arrays[text_column] = raw_column(table[text_column])
     count = len(table[text_column])
-    arrays = [
-        pa.nulls(count, field.type)
-        if field.name in absent
-        else raw_column(table[field.name])
-        if field.name == text_column
-        else typed_column(table[field.name], field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return pa.RecordBatch.from_arrays(
+        [pa.nulls(count, field.type) if field.name in absent else arrays[field.name] for field in schema], schema=schema
+    )
 
 
 def objects_to_arrow(schema: pa.Schema, rows: Objects, count: int, text_column: str) -> pa.RecordBatch:
     """Returns objects as Arrow rows of a schema; ``text_column`` holds the records' own bytes."""
     import pyarrow as pa
 
+    fields = [field for field in schema if field.name != text_column]
+    columns = [rows.attributes.get(field.name) for field in fields]
+    # All values are built in one call, because a call for each column takes longer.
+    leaves = [leaf for column, field in zip(columns, fields, strict=True) for leaf in _leaf_columns(column, field.type)]
+    built = iter(typed_columns([values for values, _ in leaves], [kind for _, kind in leaves]))
+    arrays = {
+        field.name: _nested(column, field.type, count, built) for column, field in zip(columns, fields, strict=True)
+    }
     texts: Any = rows.attributes[text_column]
-    arrays = [
-        raw_column(texts) if field.name == text_column else _nested(rows.attributes.get(field.name), field.type, count)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    arrays[text_column] = raw_column(texts)
+    return pa.RecordBatch.from_arrays([arrays[field.name] for field in schema], schema=schema)
 
 
-def _nested(column: Column, kind: Any, count: int) -> Any:
-    """Returns a column as an Arrow array of a type, objects as structs."""
+def _leaf_columns(column: Column, kind: Any) -> Iterator[tuple[Sequence[Any], pa.DataType]]:
+    """Yields the columns of values in a column, in the order in which ``_nested`` takes them."""
+    if isinstance(column, Lists):
+        yield from _leaf_columns(column.element, kind.value_type)
+    elif isinstance(column, Objects):
+        for field in kind:
+            yield from _leaf_columns(column.attributes.get(field.name), field.type)
+    elif column is not None and not isinstance(column, Repeated):
+        yield column, kind
+
+
+def _nested(column: Column, kind: Any, count: int, built: Iterator[Any]) -> Any:
+    """Returns a column as an Arrow array of a type, objects as structs; ``built`` are its values as arrays."""
     import pyarrow as pa
 
     if column is None:
@@ -194,14 +208,15 @@ def _nested(column: Column, kind: Any, count: int) -> Any:
     if isinstance(column, Repeated):
         return _repeated(column.value, kind).take(zeros(count))
     if isinstance(column, Objects):
-        children = [_nested(column.attributes.get(field.name), field.type, count) for field in kind]
+        children = [_nested(column.attributes.get(field.name), field.type, count, built) for field in kind]
         absent = None if column.present is None else booleans([not present for present in column.present])
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=absent)
     if isinstance(column, Lists):
-        return _lists(column.element, kind, count)
-    return typed_column(column, kind)
+        return _lists(column.element, kind, count, built)
+    return next(built)
 
 
+@lru_cache(maxsize=256)
 def _repeated(value: Any, kind: Any) -> Any:
     """Returns one text, number or tuple of texts as an Arrow array."""
     import pyarrow as pa
@@ -212,14 +227,14 @@ def _repeated(value: Any, kind: Any) -> Any:
     return pa.ListArray.from_arrays(offsets, typed_column(value, kind.value_type), type=kind)
 
 
-def _lists(element: Objects, kind: Any, count: int) -> Any:
+def _lists(element: Objects, kind: Any, count: int, built: Iterator[Any]) -> Any:
     """Returns lists of one element as an Arrow array, null in rows without the element."""
     import pyarrow as pa
 
     present = presence(element, count)
     ends = pa.py_buffer(array("i", accumulate(present, initial=0)))
     offsets: Any = pa.Int32Array.from_buffers(pa.int32(), count + 1, [None, ends])
-    elements = _nested(element, kind.value_type, count).filter(booleans(present))
+    elements = _nested(element, kind.value_type, count, built).filter(booleans(present))
     return pa.ListArray.from_arrays(offsets, elements, type=kind, mask=booleans([not one for one in present]))
 
 
@@ -227,20 +242,27 @@ def raw_column(raws: Sequence[bytes]) -> pa.Array[Any]:
     """Returns the records' own bytes as an Arrow column, copied once into a buffer of the right size."""
     import pyarrow as pa
 
-    offsets = array("i", accumulate(map(len, raws), initial=0))
-    column = pa.StringArray.from_buffers(len(raws), pa.py_buffer(offsets), pa.py_buffer(b"".join(raws)))
     try:
-        column.validate(full=True)
+        return text_array(raws)
     except pa.ArrowInvalid:
         return typed_column(raws, pa.string())
-    return column
 
 
-def typed_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
-    """Returns an Arrow column; bytes that are no UTF-8, which JSON forbids, get a replacement character."""
+def typed_columns(columns: Sequence[Sequence[Any]], kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
+    """Returns Arrow columns; bytes that are no UTF-8, which JSON forbids, get a replacement character."""
     import pyarrow as pa
 
     try:
-        return _ARRAYS.build(values, kind)
+        return _ARRAYS.build(columns, kinds)
     except pa.ArrowInvalid:
-        return _ARRAYS.build([readable(value) for value in values], kind)
+        return [typed_column(values, kind) for values, kind in zip(columns, kinds, strict=True)]
+
+
+def typed_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
+    """Returns one column as ``typed_columns`` does."""
+    import pyarrow as pa
+
+    try:
+        return _ARRAYS.build([values], [kind])[0]
+    except pa.ArrowInvalid:
+        return _ARRAYS.build([[readable(value) for value in values]], [kind])[0]

@@ -126,9 +126,12 @@ class NormalizedRows:
 
     def table(self, records: Sequence[AuditRecord], lines: bytes) -> Table:
         """Returns every column; ``event_time`` in microseconds since 1970, texts as ``str`` or UTF-8."""
-        table = normalize(self._version, records, lines, self.type_mismatches)
+        times = [record.event_ns // _NS_PER_US for record in records]
+        return self._table(records, times, normalize(self._version, records, lines, self.type_mismatches))
+
+    def _table(self, records: Sequence[AuditRecord], times: Sequence[Any], table: Table) -> Table:
         table["id"] = [record.id for record in records]
-        table["event_time"] = [record.event_ns // _NS_PER_US for record in records]
+        table["event_time"] = times
         table["api_version"] = [str(self._version)] * len(records)
         table[normalized.RAW_COLUMN] = [record.raw for record in records]
         return {column.name: table[column.name] for column in self.columns}
@@ -165,13 +168,13 @@ class NormalizedRows:
 
         The long texts are made one by one when their row is: all texts of a page do not fit into the processor's cache.
         """
-        table: dict[str, Iterable[Any]] = {**self.table(records, lines)}
-        table["event_time"] = [format_ns(record.event_ns, _NORMALIZED_FRACTION_DIGITS) for record in records]
+        as_text = self._json_names - keep
+        times = [format_ns(record.event_ns, _NORMALIZED_FRACTION_DIGITS) for record in records]
+        values = normalize(self._version, records, lines, self.type_mismatches, as_text)
+        table: dict[str, Iterable[Any]] = {**self._table(records, times, values)}
         table[normalized.RAW_COLUMN] = map(
             bytes.decode, table[normalized.RAW_COLUMN], repeat("utf-8"), repeat("replace")
         )
-        for name in self._json_names - keep:
-            table[name] = _readable_values(table[name])
         return table
 
 
@@ -180,11 +183,6 @@ def record_values(version: ApiVersion, records: Sequence[AuditRecord]) -> Iterat
     table = NormalizedRows(version, normalized.MINOR).plain_table(records, lines_of(records))
     for row in zip(*table.values(), strict=True):
         yield dict(zip(table, row, strict=True))
-
-
-def _readable_values(values: Iterable[Any]) -> Iterator[Any]:
-    # Not by ``readable``: a call for each value would take longer.
-    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values)
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, LoadClaim, SqlColumn
-from airflow_audit_provider.formats.arrow import arrow_types, normalized_layout, typed_column
+from airflow_audit_provider.formats.arrow import arrow_types, normalized_layout, typed_columns
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.options import NORMALIZED
 from airflow_audit_provider.formats.part_format import PartFormat
@@ -40,7 +40,8 @@ def arrow_rows(version: ApiVersion, records: Sequence[AuditRecord], claim: LoadC
 
     schema = _arrow_schema()
     values = NormalizedRows(version, normalized.MINOR).table(records, lines_of(records))
-    typed = [typed_column(values[field.name], field.type) for field in list(schema)[len(KEY_COLUMNS) :]]
+    fields = list(schema)[len(KEY_COLUMNS) :]
+    typed = typed_columns([values[field.name] for field in fields], [field.type for field in fields])
     return pa.Table.from_arrays([*_key_arrays(claim, len(records)), *typed], schema=schema)
 
 

@@ -17,7 +17,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/core/": {"msgspec", "pendulum", "rfc8785"},
     f"{PACKAGE}/formats/": {"msgspec", "isal", "zstandard"},
     f"{PACKAGE}/formats/arrow.py": {"pyarrow"},
-    f"{PACKAGE}/formats/arrow_arrays.py": {"pyarrow"},
+    f"{PACKAGE}/formats/arrow_arrays.py": {"numpy", "pyarrow"},
     f"{PACKAGE}/formats/parquet.py": {"msgspec", "pyarrow"},
     f"{PACKAGE}/formats/sigma/": {"sigma"},
     f"{PACKAGE}/formats/sigma/documents.py": {"yaml"},

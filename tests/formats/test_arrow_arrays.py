@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.formats import arrow_arrays
-from airflow_audit_provider.formats.arrow_arrays import ArrayBuilder, array_from_buffers
+from airflow_audit_provider.formats.arrow_arrays import ArrayBuilder, arrays_from_buffers
 from tests.hypothesis_profiles import examples
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -37,39 +37,84 @@ def test_array_from_buffers_equals_that_of_pyarrow(
 ) -> None:
     """Any values of any column type, with and without nulls, in a column of any length."""
     column = drawn.draw(st.lists(values) | st.lists(values | st.none()))
-    built = array_from_buffers(column, kind)
-    built.validate(full=True)
-    expected = pa.array(column, kind)
-    assert built.type == expected.type
-    assert built.null_count == expected.null_count
-    assert built.equals(expected)
+    _assert_equal_to_those_of_pyarrow([column], [kind])
 
 
-def test_text_that_is_no_utf8_is_refused_as_by_pyarrow() -> None:
-    """The caller then takes its readable form."""
+@examples(100)
+@given(drawn=st.data())
+def test_arrays_of_several_columns_equal_those_of_pyarrow(drawn: st.DataObject) -> None:
+    """Columns of texts share their buffers, whatever their neighbours hold."""
+    chosen = drawn.draw(st.lists(st.sampled_from(_COLUMNS), min_size=2, max_size=5))
+    count = drawn.draw(st.integers(0, 20))
+    columns = [
+        drawn.draw(
+            st.lists(values | st.none() if drawn.draw(st.booleans()) else values, min_size=count, max_size=count)
+        )
+        for _, values in chosen
+    ]
+    _assert_equal_to_those_of_pyarrow(columns, [kind for kind, _ in chosen])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["a\0b", "c"],
+        ["\0", None],
+        [b"\0", None, "x"],
+        ["", None, "a"],
+        ["", ""],
+        [None, None],
+        [b"{}", None, ""],
+        ["", b"{}", "\u00e4"],
+        [b"", None],
+    ],
+    ids=str,
+)
+def test_texts_that_resemble_separators_and_nulls_are_kept(column: list[Any]) -> None:
+    """A NUL character in a text, an empty text beside a null, and texts among bytes."""
+    _assert_equal_to_those_of_pyarrow([["a", "b", "c"][: len(column)], column], [pa.string()] * 2)
+
+
+def _assert_equal_to_those_of_pyarrow(columns: list[list[Any]], kinds: list[pa.DataType]) -> None:
+    for built, column, kind in zip(arrays_from_buffers(columns, kinds), columns, kinds, strict=True):
+        built.validate(full=True)
+        expected = pa.array(column, kind)
+        assert built.type == expected.type
+        assert built.null_count == expected.null_count
+        assert built.equals(expected)
+
+
+@pytest.mark.parametrize("column", [["a", b"\xff"], [b"a", b"\xff"], [None, b"\xff"], [b"\xc3", b"\xa4"]])
+def test_text_that_is_no_utf8_is_refused_as_by_pyarrow(column: list[Any]) -> None:
+    """The caller then takes its readable form; halves of a character in two texts are no character."""
     with pytest.raises(pa.ArrowInvalid):
-        array_from_buffers(["a", b"\xff"], pa.string())
+        arrays_from_buffers([["a", "b"], column], [pa.string()] * 2)
 
 
 def test_builder_takes_pyarrow_once_the_import_of_pandas_pays_off() -> None:
     """A long pull pays the import once instead of more for each value."""
-    builder = ArrayBuilder(values_without_pandas=3)
+    builder = ArrayBuilder(values_without_pandas=7)
     with (
         mock.patch.object(arrow_arrays, "_imports_pandas", return_value=True),
-        mock.patch.object(arrow_arrays, "array_from_buffers", wraps=array_from_buffers) as from_buffers,
+        mock.patch.object(arrow_arrays, "arrays_from_buffers", wraps=arrays_from_buffers) as from_buffers,
     ):
-        arrays = [builder.build(["a", "b"], pa.string()) for _ in range(4)]
+        built = [builder.build([["a", "b"], [1, 2]], [pa.string(), pa.int64()]) for _ in range(4)]
     assert from_buffers.call_count == 2
-    assert all(built.to_pylist() == ["a", "b"] for built in arrays)
+    assert all([one.to_pylist() for one in arrays] == [["a", "b"], [1, 2]] for arrays in built)
 
 
-def test_builder_takes_pyarrow_where_pandas_is_imported_or_missing() -> None:
-    """Then ``pyarrow.array`` imports nothing and is faster."""
-    with mock.patch.object(arrow_arrays, "array_from_buffers") as from_buffers:
+@pytest.mark.parametrize("missing", ["pandas", "numpy"])
+def test_builder_takes_pyarrow_where_it_imports_nothing(missing: str) -> None:
+    """Where pandas or numpy is missing, and where pandas is imported already, ``pyarrow.array`` is faster."""
+    with (
+        mock.patch.object(arrow_arrays, "arrays_from_buffers") as from_buffers,
+        mock.patch.object(arrow_arrays, "_has_pandas", return_value=missing != "pandas"),
+    ):
+        with mock.patch.dict(sys.modules):
+            sys.modules.pop(missing, None)
+            ArrayBuilder().build([["a"]], [pa.string()])
         with mock.patch.dict(sys.modules, {"pandas": mock.Mock()}):
-            ArrayBuilder().build(["a"], pa.string())
-        with mock.patch.object(arrow_arrays, "_has_pandas", return_value=False):
-            ArrayBuilder().build(["a"], pa.string())
+            ArrayBuilder().build([["a"]], [pa.string()])
     from_buffers.assert_not_called()
 
 

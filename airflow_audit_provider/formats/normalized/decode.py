@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 
@@ -80,7 +81,8 @@ _FIELD_TYPES: dict[ColumnType, tuple[Any, Any]] = {
     ColumnType.TEXT: (str | None, None),
     ColumnType.JSON: (msgspec.Raw, _NULL),
     ColumnType.BOOLEAN: (bool | str | None, None),
-    ColumnType.INTEGER: (int | None, None),
+    # Integers of up to 64 bits.
+    ColumnType.INTEGER: (Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None, None),
 }
 # Cloudflare's own client of version 2 has three outcomes: success, failure and an empty text.
 _OUTCOMES = {None: None, True: True, False: False, "success": True, "failure": False, "": None}
@@ -101,23 +103,29 @@ class TypeMismatchError(ValueError):
 
 
 def normalize(
-    version: ApiVersion, records: Sequence[AuditRecord], lines: bytes, type_mismatches: Counter[str]
+    version: ApiVersion,
+    records: Sequence[AuditRecord],
+    lines: bytes,
+    type_mismatches: Counter[str],
+    as_text: AbstractSet[str] = frozenset(),
 ) -> Table:
     """Return the values of every column but the first three and ``raw``; count in ``type_mismatches`` what did not fit.
 
-    ``lines`` are the same records as ``lines_of`` gives them. JSON comes as ``str`` or as bytes, which a broken API may
-    have sent in something else than UTF-8: decode them with "replace".
+    ``lines`` are the same records as ``lines_of`` gives them. JSON of the columns in ``as_text`` comes as ``str``, JSON
+    of other columns as ``str`` or as bytes, which a broken API may have sent in something else than UTF-8: decode them
+    with "replace".
     """
     if not records:
         return {column.name: [] for column in _MAPPED}
     try:
-        return _PLANS[version].table(lines)
+        return _PLANS[version].table(lines, as_text)
     except (msgspec.DecodeError, ValueError, RecursionError):
         if len(records) == 1:
             return _lenient_table(version, records[0].raw, type_mismatches)
     # A value of another type is among them: the half without it is decoded in one call.
     half = len(records) // 2
-    tables = [normalize(version, part, lines_of(part), type_mismatches) for part in (records[:half], records[half:])]
+    halves = (records[:half], records[half:])
+    tables = [normalize(version, part, lines_of(part), type_mismatches, as_text) for part in halves]
     return {name: [*tables[0][name], *tables[1][name]] for name in tables[0]}
 
 
@@ -129,14 +137,19 @@ class _Plan(NamedTuple):
     paths: tuple[str, ...]
     inner: Mapping[str, tuple[Any, Any, tuple[str, ...]]]
 
-    def table(self, lines: bytes) -> Table:
+    def table(self, lines: bytes, as_text: AbstractSet[str]) -> Table:
         """Returns the columns; raises for a value of another type than its column's."""
         values = self._values(self.decoder.decode_lines(lines))
         for path, (decoder, empty, names) in self.inner.items():
             inside = [one or empty for one in decoder.decode(b"[" + b",".join(map(bytes, values[path])) + b"]")]
             values |= {f"{path}.{name}": values_of(inside, name) for name in names}
         count = len(values[self.paths[0]])
-        return {column.name: _column(column, column.path(self.version), values, count) for column in _MAPPED}
+        return {
+            column.name: _column(column, column.path(self.version), values, count)
+            if column.name not in as_text
+            else _json_as_text(column, column.path(self.version), values, count)
+            for column in _MAPPED
+        }
 
     def _values(self, rows: Sequence[Any]) -> dict[str, Values]:
         """Returns one list of values for each path; tuples for each row would burden the garbage collector."""
@@ -162,9 +175,16 @@ def _column(column: TableColumn, path: str, values: Mapping[str, Values], count:
         return [None if value == _NULL_TEXT else value for value in found] if _NULL_TEXT in found else found
     if column.type is ColumnType.BOOLEAN:
         return _outcomes(values[first])
-    if column.type is ColumnType.INTEGER:
-        _check_integers(values[first])
     return values[first]
+
+
+def _json_as_text(column: TableColumn, path: str, values: Mapping[str, Values], count: int) -> Values:
+    """Returns a column of JSON as texts: directly where it is one value, without bytes in between."""
+    if not path or "|" in path:
+        return list(map(readable, _column(column, path, values, count)))
+    found = [None if value is _NULL else str(value, "utf-8", "replace") for value in values[path]]
+    null = _NULL_TEXT.decode()
+    return [None if value == null else value for value in found] if null in found else found
 
 
 def _texts_at(path: str, values: Mapping[str, Values]) -> Values:
@@ -233,14 +253,6 @@ def _outcomes(values: Values) -> list[bool | None]:
         return [_OUTCOMES[value] for value in values]
     except KeyError as error:
         raise TypeMismatchError(error) from None
-
-
-def _check_integers(values: Values) -> None:
-    """Raises for an integer of more than 64 bits."""
-    numbers = [value for value in values if value is not None]
-    if numbers:
-        _whole(min(numbers))
-        _whole(max(numbers))
 
 
 def _whole(value: Any) -> int | None:
