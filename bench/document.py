@@ -44,12 +44,14 @@ METHOD = """## How it is measured
 - Each figure of a comparison is the median of several runs; the column *runs* has their number ({runs}). The tools
   take turns, so that a busy minute affects all of them{breaks}.
 - `pull_window` is the function that the operator's `execute` calls.
-- This provider is measured alone on the machine. Each of the other tools uses one core. If the system can pin
-  processes to cores, as many of these tools as there are cores (at most four) are measured at the same time. Each tool
-  then shares one core with a fake of its own. On the small day the SDK is also measured alone, on all cores, which
-  shows the effect of this. Nothing is tuned: all tools run with defaults, this provider too (six requests in flight).
-  The others write gzip by Python's library at level 9, and Parquet with snappy. `parquet` means each record's id, time
-  and JSON, for every tool; typed columns are `parquet normalized`.
+- This provider is measured alone on the machine. Each of the other tools uses one core at a time. If the system can
+  pin processes to cores, several of these tools are measured at the same time: one on each core, on at most four cores.
+  Each tool then shares its core with a fake of its own. If the system cannot pin processes, these tools are measured
+  one after another. On the small day, the SDK is also measured alone, on all cores. The rows *measured alone* have
+  these figures. The difference from the SDK's other rows is the effect of measuring several tools at the same time.
+- Nothing is tuned: all tools run with defaults, this provider too (six requests in flight). The others write gzip by
+  Python's library at level 9, and Parquet with snappy. `parquet` means each record's id, time and JSON, for every tool;
+  typed columns are `parquet normalized`.
 - The fake uses plain http, so no figure includes TLS. This provider loads no certificates for such a server; loading
   them, as the SDK and the httpx loop do within the measurement, takes about 30 ms of CPU a pull.
 - Requests are counted by the fake. A ratio is the tool's figure divided by this provider's figure for the same output.
