@@ -167,7 +167,8 @@ class DeltaWarehouse:
         if found is None or found.metadata().id != self._table.metadata().id:
             raise WarehouseBusyError(
                 f"The Delta table {self._uri} was dropped and created again while this load ran. Nothing more was "
-                "written. Run the task again: it loads every window into the new table."
+                'written. Run the task again. If it has windows="run" or windows="events", also load the other windows '
+                'into the new table, with windows="pending".'
             )
 
     def loaded(self, dataset: str, within: TimeWindow | None = None) -> list[LedgerEntry]:
