@@ -72,15 +72,22 @@ def _numbers(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     if None in values:
         valid = _validity(values)
         values = [value or 0 for value in values]
-    if pa.types.is_boolean(kind):
-        return pa.BooleanArray.from_buffers(kind, len(values), [valid, booleans(values).buffers()[1]])
-    content: Any = pa.py_buffer(struct.pack(f"{len(values)}q", *values))
+    content = _bits(values) if pa.types.is_boolean(kind) else pa.py_buffer(struct.pack(f"{len(values)}q", *values))
     return pa.Array.from_buffers(kind, len(values), [valid, content])
 
 
-def _validity(values: Sequence[Any]) -> Any:
+def _validity(values: Sequence[Any]) -> pa.Buffer:
     """Returns a bit for each value, which is set if the value is not null."""
-    return booleans([value is not None for value in values]).buffers()[1]
+    return _bits([value is not None for value in values])
+
+
+def _bits(values: Sequence[bool]) -> pa.Buffer:
+    import numpy as np
+    import pyarrow as pa
+
+    # Not by a cast of pyarrow, which imports ``pyarrow.compute`` (measured: 0.03 to 0.06 s).
+    bits: Any = np.packbits(np.frombuffer(bytes(values), np.uint8), bitorder="little")
+    return pa.py_buffer(bits)
 
 
 def booleans(values: Sequence[Any]) -> pa.Array[Any]:
