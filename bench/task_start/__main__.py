@@ -2,7 +2,7 @@
 
 Each task is forked by Airflow's own supervisor, parses its DAG file and runs, as in a worker. It is measured in an
 environment with the provider alone and in one with the amazon, google, azure and openlineage providers and pandas, each
-time also with a worker that has the imports of docs/how-to/task-start.md.
+time also with a worker that is prepared as docs/how-to/task-start.md says.
 
 Invariant: every task has a destination with one committed window and pulls the next one; it succeeds, with as many
 records as the fake has.
@@ -48,7 +48,9 @@ FORMS: dict[str, dict[str, str]] = {
 }
 # Nobody in the fake has this address, so that the window has no records.
 NO_RECORDS = {"actor_email": "nobody@example.com"}
-EARLY = ", early imports"
+# The variable that docs/how-to/task-start.md names.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+PREPARED = ", prepared worker"
 
 
 class Case(NamedTuple):
@@ -71,7 +73,7 @@ CASES = (
 class Figure(NamedTuple):
     """Median CPU seconds of a task in an environment, and those of the empty task in the same turns.
 
-    The name of the environment ends with ``EARLY`` if the worker imported what the task needs.
+    The name of the environment ends with ``PREPARED`` if the worker has the settings of docs/how-to/task-start.md.
     """
 
     environment: str
@@ -137,8 +139,8 @@ def measured(environments: list[str], runs: int) -> Iterator[Figure]:
         for name in environments:
             with ExitStack() as workers:
                 pair = {
-                    name + suffix: workers.enter_context(_worker(python_of(name), folder, source, server, lines))
-                    for suffix, lines in (("", ""), (EARLY, early_imports()))
+                    name + suffix: workers.enter_context(_worker(python_of(name), folder, source, server, has_settings))
+                    for suffix, has_settings in (("", False), (PREPARED, True))
                 }
                 for case in CASES:
                     yield from _figures(case, pair, folder, runs)
@@ -174,11 +176,11 @@ def _arguments(case: Case, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _worker(python: str, folder: Path, source: Source, server: S3Server, lines: str) -> Iterator[_Worker]:
-    """Starts a worker whose connections are the fake and the S3 server; the lines are its local settings."""
+def _worker(python: str, folder: Path, source: Source, server: S3Server, has_settings: bool) -> Iterator[_Worker]:
+    """Starts a worker whose connections are the fake and the S3 server, with the settings of the page or without."""
     home = folder / uuid4().hex
     (home / "config").mkdir(parents=True)
-    (home / "config" / "airflow_local_settings.py").write_text(lines)
+    (home / "config" / "airflow_local_settings.py").write_text(early_imports() if has_settings else "")
     extra = {"account_id": source.job.account_id}
     cloudflare = {"conn_type": "cloudflare", "host": source.job.base_url, "password": source.job.token, "extra": extra}
     settings = {
@@ -197,7 +199,7 @@ def _worker(python: str, folder: Path, source: Source, server: S3Server, lines: 
     with (folder / "worker.log").open("ab") as log:
         child = subprocess.Popen(
             [python, str(WORKER)],
-            env={**kept, **settings},
+            env={**kept, **settings, **(ONE_THREAD if has_settings else {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -220,10 +222,10 @@ HEAD = """# Start of a task: CPU above a task that does nothing
 Each row is one pull of a day into a destination that has one committed window, run by Airflow's own task runner in a
 process that its supervisor forks. The figure is the CPU time of that process, less that of a DAG with one empty `@task`
 in the same worker, measured in turns. Neither the API nor S3 has TLS here. *Bare* is an installation with the extras
-`parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. With *early imports*
-the worker imports some modules before it forks tasks ([Start tasks faster](../how-to/task-start.md) says which).
-Figures are medians of {runs} runs, in seconds. The goal is at most
-{bound} s; {above} of the {count} figures are above it.
+`parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. A *prepared worker*
+has both settings of [Start tasks faster](../how-to/task-start.md): it imports some modules before it forks tasks, and
+numpy starts no threads. Figures are medians of {runs} runs, in seconds. The goal is at most {bound} s; {above} of the
+{count} figures are above it.
 
 Measured on {measured_on}: {machine}. The empty task takes {empties}.
 
@@ -234,7 +236,7 @@ Measured on {measured_on}: {machine}. The empty task takes {empties}.
 # CPU time of the imports within a pull, by a DAG that times each import, medians of nine. Frozen or not: the freeze
 # count in the processes of a Celery worker.
 TAIL = """
-Without early imports, a pull of JSON Lines into S3 spends its time on three things:
+In a worker that is not prepared, a pull of JSON Lines into S3 spends its time on three things:
 
 - about 0.2 s on the libraries of S3: half on the import of the amazon provider, with botocore, boto3 and requests, and
   half on that of s3fs, with aiohttp and aiobotocore;
@@ -248,10 +250,11 @@ endpoints of a connection by itself. If it found others than the amazon provider
 user.
 
 A pull into Parquet also imports pyarrow, which takes 0.03 s, or 0.12 s if numpy is installed, which pyarrow then
-imports. Neither pandas nor another store's file system is imported.
+imports. About 0.05 s of the 0.12 s is the start of numpy's threads for linear algebra, one for each core. Neither
+pandas nor another store's file system is imported.
 
-With early imports, a task still has to do three things: import some modules of this provider (0.04 s) and, for Parquet,
-pyarrow; create the client; and send the requests.
+In a prepared worker, a task still has to do three things: import some modules of this provider (0.04 s) and, for
+Parquet, pyarrow; create the client; and send the requests.
 
 The worker of this benchmark has called `gc.freeze()`, so Python's garbage collector skips the modules that the worker
 has imported. Two of Airflow's executors call it, too: LocalExecutor, since Airflow 3.1.5, before it forks workers; and

@@ -111,6 +111,16 @@ def test_lines_for_the_worker_import_all_that_a_pull_into_s3_needs(
     assert found["full"] == 0
 
 
+@pytest.mark.parametrize(("variable", "most"), [("OPENBLAS_NUM_THREADS=1", 1), ("OPENBLAS_NUM_THREADS=2", 2)])
+def test_variable_of_the_page_bounds_the_threads_that_numpy_starts(variable: str, most: int) -> None:
+    """The kernel counts the threads of a process that has imported numpy; the page names the first of the variables."""
+    name, value = variable.split("=")
+    command = [sys.executable, "-c", "import numpy, os; print(len(os.listdir('/proc/self/task')))"]
+    printed = subprocess.run(command, env={**os.environ, name: value}, check=True, capture_output=True, text=True)
+    assert int(printed.stdout) == min(most, os.cpu_count() or 1)
+    assert "export OPENBLAS_NUM_THREADS=1" in (PROJECT / "docs/how-to/task-start.md").read_text()
+
+
 def _bucket(servers: Servers, folder: str) -> dict[str, str]:
     """Returns where in S3 a pull writes to."""
     servers("s3-moto").make_bucket("task-start")
