@@ -16,7 +16,7 @@ NOT_QUICK := tests/live tests/packaging tests/pipelines/load
 # Set by some containers; each test process would then compile every test file again (8 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quick test nightly campaign lint types types-daemon contracts style demo readme-picture bench bench-growth bench-loading bench-task-start bench-eighteen-months docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
+.PHONY: quick test nightly campaign lint types types-daemon contracts style demo readme-picture bench bench-growth bench-loading bench-task-start bench-goals bench-eighteen-months docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
 	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
@@ -25,6 +25,7 @@ help:
 	@echo "make campaign    docs/auditors/lying-servers.md: 4,000 windows from servers that answer correctly and wrongly (some minutes)"
 	@echo "make demo        a real Airflow against a fake Cloudflare, with pictures in .demo/pictures (KEEP=1 leaves Airflow running)"
 	@echo "make bench       measure this provider and others (GO_ON=1 continues, QUICK=1 this provider only, PROFILE=1 its stages)"
+	@echo "make bench-goals all figures of docs/explanation/goals.md in one run, which is part of make bench (GO_ON=1 continues)"
 	@echo "make docs        the documentation site, in site/"
 	@echo "make screenshots take the pictures of the documentation again (make readme-picture: the one in README)"
 	@echo "make matrix      build, install and run in the four Airflow versions, without a scheduler"
@@ -86,8 +87,13 @@ bench:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt
 	$(BENCH)/bin/python -m bench$(if $(PROFILE),.profiling $(if $(FUNCTIONS),--functions),$(if $(GO_ON), --go-on)$(if $(QUICK), --quick))
 ifeq ($(PROFILE)$(QUICK),)
-	$(MAKE) bench-growth bench-loading bench-task-start
+	$(MAKE) bench-goals
 endif
+
+# Measures everything of the three targets below as well, and writes their pages.
+bench-goals: environment
+	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt
+	$(BIN)/python -m bench.goals --write$(if $(GO_ON), --go-on)
 
 bench-growth: environment
 	$(BIN)/python -m bench.growth --write

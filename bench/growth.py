@@ -15,6 +15,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -44,6 +45,7 @@ from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from bench import loader
 from tests.adapters.storage.real_stores import S3Server, moto
 from tests.pipelines.history.counting_store import CountingStore
 from tests.pipelines.history.generated import END, QUERY, committed, windows
@@ -122,6 +124,7 @@ def calls_to_s3() -> Iterator[tuple[str, int, int]]:
         for name, signer in (("seal of one day of 10", None), ("the same, signed", Ed25519Signer(PRIVATE_PEM))):
             calls = _calls_of_a_seal(server, signer)
             yield name, len(calls.calls), calls.depth
+        yield from _calls_after_a_history(server)
 
 
 def _pull_day(bucket: Bucket, fake: FakeCloudflare, day_number: int, attempt_id: str) -> None:
@@ -163,6 +166,21 @@ def _calls_of_a_seal(server: S3Server, signer: Signer | None) -> CountedCalls:
     return bucket.calls_of(partial(seal, bucket.store, days[-1], signer))
 
 
+def _calls_after_a_history(server: S3Server) -> Iterator[tuple[str, int, int]]:
+    """Yields the seal and the verification of the last day of a history whose other days are sealed."""
+    days, bucket = SIZES[0][0], Bucket(server)
+    objects = _sealed(dict(committed(windows(days))), Sealed.ALL_BUT_LAST_DAY)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: bucket.store.put(key, objects[key]), objects))
+    actions: dict[str, Callable[[], object]] = {
+        f"seal of one day of {days}": partial(seal, bucket.store, LAST_DAY[0].date()),
+        f"verify of one day of {days}, sealed": partial(verify, bucket.store, *LAST_DAY),
+    }
+    for name, action in actions.items():
+        calls = bucket.calls_of(action)
+        yield name, len(calls.calls), calls.depth
+
+
 def _load(store: Store, folder: str) -> None:
     session = open_duckdb(f"{folder}/audit.duckdb", SystemClock())
     with closing(SqlWarehouse(session, table_name("audit_logs"))) as warehouse:
@@ -192,16 +210,32 @@ def main() -> int:
     if options.check:
         return _check()
     if options.write_calls:
-        _write_figures(json.loads(FIGURES.read_text()) | {"s3": [list(each) for each in calls_to_s3()]})
+        write(json.loads(FIGURES.read_text()) | {"s3": [list(each) for each in calls_to_s3()]})
         return 0
+    figures = run()
+    if options.write:
+        write(figures)
+    return 0
+
+
+def run(sizes: tuple[tuple[int, int], ...] = SIZES) -> dict[str, Any]:
+    """Measures and prints all figures, and returns them."""
     calibration_seconds = calibrate()
     rows = []
-    for row in measured():
+    for row in measured(sizes):
         rows.append(row)
         print(f"{row.task}, {row.window_count:,} windows: {row.call_count} calls, {row.cpu_seconds:.2f} s", flush=True)
-    if options.write:
-        write(rows, calibration_seconds)
-    return 0
+    s3 = []
+    for name, count, depth in calls_to_s3():
+        s3.append([name, count, depth])
+        print(f"S3, {name}: {count} calls, depth {depth}", flush=True)
+    return {
+        "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{platform.machine()}, CPython {platform.python_version()}",
+        "calibration_seconds": round(calibration_seconds, 4),
+        "s3": s3,
+        "rows": [{**row._asdict(), "cpu_seconds": round(row.cpu_seconds, 3)} for row in rows],
+    }
 
 
 def _check() -> int:
@@ -231,6 +265,15 @@ def measured(sizes: tuple[tuple[int, int], ...] = SIZES) -> Iterator[Row]:
                     if task.sealed is state:
                         calls = _calls(task, known)
                         yield Row(task.name, days * per_day, calls, _cpu_seconds(task, root, known))
+        yield _load_with_nothing_new(loader.with_commit_log(objects, END), days * per_day)
+
+
+def _load_with_nothing_new(objects: dict[str, bytes], window_count: int) -> Row:
+    """Returns the figures of a load into a table that has all windows; the load before it wrote a position."""
+    with loader.loaded_table(objects, END + DAY) as table, _files(objects) as root:
+        table.follow(LocalStore(root))
+        task = Task(loader.NAME, table.load)
+        return Row(task.name, window_count, _calls(task, objects), _cpu_seconds(task, root, objects))
 
 
 def calibrate() -> float:
@@ -264,20 +307,8 @@ def calls_regressions(found: Iterable[tuple[str, int, int]], committed_figures: 
             yield f"{name}: {count} calls to S3 of depth {depth}, {known_count} of depth {known_depth} before."
 
 
-def write(rows: list[Row], calibration_seconds: float) -> None:
+def write(figures: dict[str, Any]) -> None:
     """Writes the figures and the page."""
-    machine = f"{platform.machine()}, CPython {platform.python_version()}"
-    figures = {
-        "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine,
-        "calibration_seconds": round(calibration_seconds, 4),
-        "s3": [list(each) for each in calls_to_s3()],
-        "rows": [{**row._asdict(), "cpu_seconds": round(row.cpu_seconds, 3)} for row in rows],
-    }
-    _write_figures(figures)
-
-
-def _write_figures(figures: dict[str, Any]) -> None:
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     PAGE.write_text(document(figures))
 
@@ -292,6 +323,7 @@ one for each 1,000 keys. *CPU* is the time of the process, with the destination 
 runs. In the three destinations, a day has 1, 24 or 96 windows; verify reads two objects for each window. The pull
 stages its part, because the part reaches `max_part_bytes`, here 1 MiB. The pull under [Calls to S3](#calls-to-s3) has a
 smaller part, which is not staged but written once, and therefore makes fewer calls.
+The load with nothing new opens a DuckDB file whose load ledger has all windows.
 """
 
 

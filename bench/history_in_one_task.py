@@ -65,13 +65,18 @@ def main() -> int:
     parser.add_argument("--latency-ms", type=int, default=50, help="latency of each request (50)")
     given = parser.parse_args()
     lines = ["| history | way | tasks | requests | CPU | wall time | peak memory |", "|---|---|---|---|---|---|---|"]
-    with TemporaryDirectory() as home, _fake_of_today(given.records, given.latency_ms) as source:
-        _prepare_worker(Path(home), source)
-        for day_count in given.days:
-            _warm(day_count)
-            lines += [run.row() for run in _compare(source, day_count)]
+    lines += [run.row() for run in measured(given.days, given.records, given.latency_ms)]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
+
+
+def measured(day_counts: list[int], records: int = 500, latency_ms: int = 50) -> Iterator[Run]:
+    """Yields the runs of both ways for each number of days; sets the connection of this process."""
+    with TemporaryDirectory() as home, _fake_of_today(records, latency_ms) as source:
+        _prepare_worker(Path(home), source)
+        for day_count in day_counts:
+            _warm(day_count)
+            yield from _compare(source, day_count)
 
 
 def run_task(folder: Path, start: datetime, end: datetime) -> TaskFigures:

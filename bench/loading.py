@@ -86,6 +86,22 @@ class LoadFigure(NamedTuple):
 
 def main() -> int:
     """Prints a line for each engine and form."""
+    asked = _arguments(None)
+    if asked.check:
+        return _check(asked)
+    figures = _measured(asked)
+    if asked.write:
+        write(_results(asked, figures))
+    return 0
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    """Measures and prints what the arguments of the command ask for, and returns all figures."""
+    asked = _arguments(arguments)
+    return _results(asked, _measured(asked))
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.loading", description=__doc__)
     parser.add_argument("engines", nargs="*", default=list(ENGINES), help=", ".join(ENGINES))
     parser.add_argument("--records", type=int, default=1_000_000, help="size of the window")
@@ -95,13 +111,7 @@ def main() -> int:
     parser.add_argument("--landed", help="a folder that keeps the landed window for the next run")
     parser.add_argument("--write", action="store_true", help="write the figures and the page")
     parser.add_argument("--check", action="store_true", help="fail if a load costs more than the committed ratios say")
-    asked = parser.parse_args()
-    if asked.check:
-        return _check(asked)
-    figures = _measured(asked)
-    if asked.write:
-        write(asked.form, asked.records, asked.runs, figures)
-    return 0
+    return parser.parse_args(given)
 
 
 def _measured(asked: argparse.Namespace) -> list[LoadFigure]:
@@ -191,12 +201,20 @@ and for Iceberg a table in a folder. dlt does not check the digests of the files
 """
 
 
-def write(form: str, records: int, runs: int, figures: list[LoadFigure]) -> None:
+def _results(asked: argparse.Namespace, figures: list[LoadFigure]) -> dict[str, Any]:
+    return {
+        "form": asked.form,
+        "records": asked.records,
+        "runs": asked.runs,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}",
+        "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
+        "figures": [figure._asdict() for figure in figures],
+    }
+
+
+def write(results: dict[str, Any]) -> None:
     """Writes the figures and the page; each engine needs its floor."""
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}"
-    facts = {"form": form, "records": records, "runs": runs, "machine": machine}
-    facts["measured_on"] = f"{datetime.now(UTC):%Y-%m-%d}"
-    FIGURES.write_text(json.dumps({**facts, "figures": [figure._asdict() for figure in figures]}, indent=1) + "\n")
+    FIGURES.write_text(json.dumps(results, indent=1) + "\n")
     PAGE.write_text(document(json.loads(FIGURES.read_text())))
 
 

@@ -1,6 +1,7 @@
 """``python -m bench.steps``: CPU time of single steps that the large benchmark does not show.
 
-Invariant: a figure is the median of several runs in one thread, in CPU time of the process.
+Invariant: a figure is the median of several runs in one thread, in CPU time of the process. Only ``side_by_side``
+measures wall time, and several threads.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,8 +36,10 @@ from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.records import Feed, generate
 from bench.contenders.ours import pull
 from bench.fake_server import running_fake
+from bench.job import DAY, Job, instant
 
 RUNS = 5
+A_RECORD = "µs a record"
 _START = """
 import sys, time
 from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, ObjectStoragePath
@@ -48,7 +51,9 @@ print(time.process_time() - before)
 """
 _WINDOWS = 13_000
 _RECORDS, _GROUP_RECORDS = 20_000, 1000
-_VERIFIED = ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf")
+# Of a day in 24 windows.
+_WINDOW_RECORDS = 96_000
+VERIFIED = ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf")
 # The columns of a record's text and id.
 _RECORD_COLUMNS = {
     "parquet": ["record", "id"],
@@ -61,17 +66,30 @@ _ENCODED = [
 ]
 
 
+class Figure(NamedTuple):
+    """A measured value of a step."""
+
+    name: str
+    value: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value:.{2 if self.unit == 's' else 1}f} {self.unit}"
+
+
 def main() -> int:
     """Prints a line for each requested step."""
     parser = argparse.ArgumentParser(prog="python -m bench.steps", description=__doc__)
     parser.add_argument("steps", nargs="*", default=list(STEPS), help=", ".join(STEPS))
-    for name in parser.parse_args().steps:
-        for line in STEPS[name]():
-            print(line, flush=True)
+    names = parser.parse_args().steps
+    print(f"CPython {platform.python_version()}", flush=True)
+    for name in names:
+        for figure in STEPS[name]():
+            print(figure, flush=True)
     return 0
 
 
-def measured_listing() -> Iterator[str]:
+def measured_listing() -> Iterator[Figure]:
     """Lists a local dataset of hourly windows, each with one part and one manifest."""
     with TemporaryDirectory() as folder:
         _make_dataset(Path(folder))
@@ -80,7 +98,7 @@ def measured_listing() -> Iterator[str]:
             for what, list_by in (("keys", store.list_keys), ("keys with sizes", store.list_sizes)):
                 count = len(list(list_by(prefix)))
                 seconds = _cpu_seconds(partial(_list_all, list_by, prefix))
-                yield f"listing {place} of {_WINDOWS:,} windows, {what}: {seconds / count * 1e6:.1f} µs a key"
+                yield Figure(f"listing {place}, {what}", seconds / count * 1e6, "µs a key")
 
 
 def _list_all(list_by: Callable[[str], Iterable[object]], prefix: str) -> None:
@@ -88,15 +106,15 @@ def _list_all(list_by: Callable[[str], Iterable[object]], prefix: str) -> None:
         pass
 
 
-def measured_start() -> Iterator[str]:
+def measured_start() -> Iterator[Figure]:
     """Opens destinations in new interpreters that have imported what any task imports."""
     for destination in ("file:///data/audit", "s3://bucket/audit"):
         command = [sys.executable, "-c", _START, destination]
         runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(RUNS)]
-        yield f"start of a task, opening {destination}: {median(float(run.split()[-1]) for run in runs):.2f} s"
+        yield Figure(f"start of a task, opening {destination}", median(float(run.split()[-1]) for run in runs), "s")
 
 
-def measured_pseudonyms() -> Iterator[str]:
+def measured_pseudonyms() -> Iterator[Figure]:
     """Replaces e-mail and IP addresses in records of every shape that the fake sends."""
     pseudonyms = Pseudonyms(b"k" * 32, emails=True, addresses=True)
     for version in ApiVersion:
@@ -110,7 +128,7 @@ def _each(action: Callable[[bytes], object], raws: list[bytes]) -> None:
         action(raw)
 
 
-def measured_encoding() -> Iterator[str]:
+def measured_encoding() -> Iterator[Figure]:
     """Encodes records of every shape that the fake sends in every schema and format, with the default compression."""
     for version in ApiVersion:
         records = _sample(version)
@@ -120,7 +138,7 @@ def measured_encoding() -> Iterator[str]:
             yield _a_record(f"encoding {version} as {' '.join(choice)}", partial(_encode, version, choice, lines))
 
 
-def measured_normalized() -> Iterator[str]:
+def measured_normalized() -> Iterator[Figure]:
     """Encodes records as normalized rows up to each step; what a step takes is the difference to the one before."""
     for version in ApiVersion:
         records = _sample(version)
@@ -145,19 +163,53 @@ def _each_group(
         step(group, lines)
 
 
-def measured_verification() -> Iterator[str]:
+def measured_verification() -> Iterator[Figure]:
     """Verifies a landed day of version 1; to compare, decompresses and digests the same bytes and does no more."""
     with running_fake(_RECORDS, 0) as source:
-        for form in _VERIFIED:
+        for form in VERIFIED:
             with TemporaryDirectory() as folder:
                 pull(source.job._replace(form=form, folder=folder))
                 yield _a_record(f"verification of {form}", partial(verify, LocalStore(folder)))
-                parts = [path.read_bytes() for path in Path(folder).rglob(f"*.{form}")]
-                parts = parts or [path.read_bytes() for path in Path(folder).rglob("*.parquet")]
-                digest = (
-                    partial(_digest, form, parts) if form.startswith("jsonl") else partial(_digest_table, form, parts)
-                )
+                parts = [path.read_bytes() for path in _parts(folder)]
+                digest = partial(_digest_of(form), form, parts)
                 yield _a_record(f"decompression and SHA-256 of {form}, to compare", digest)
+
+
+def measured_side_by_side() -> Iterator[Figure]:
+    """Verifies 24 windows, whose parts are read side by side; to compare, one thread reads and digests the same files.
+
+    The figures are wall times, of runs in turns.
+    """
+    with running_fake(_WINDOW_RECORDS, 0) as source:
+        for form in VERIFIED:
+            with TemporaryDirectory() as folder:
+                for job in _hours(source.job._replace(form=form, folder=folder)):
+                    pull(job)
+                verification = partial(verify, LocalStore(folder))
+                floor = partial(_digest_files, form, _parts(folder))
+                micros = [seconds / _WINDOW_RECORDS * 1e6 for seconds in _wall_seconds_in_turns(verification, floor)]
+                yield Figure(f"verification of 24 windows of {form}, wall time", micros[0], A_RECORD)
+                yield Figure(f"digests of 24 windows of {form}, one thread, wall time", micros[1], A_RECORD)
+
+
+def _hours(job: Job) -> Iterator[Job]:
+    for hour in range(24):
+        start = DAY + timedelta(hours=hour)
+        yield job._replace(start=instant(start), end=instant(start + timedelta(hours=1)))
+
+
+def _parts(folder: str) -> list[Path]:
+    """Returns the files of the landed parts."""
+    return sorted(path for path in Path(folder).glob("dt=*/**/*") if path.is_file())
+
+
+def _digest_files(form: str, files: list[Path]) -> None:
+    for file in files:
+        _digest_of(form)(form, [file.read_bytes()])
+
+
+def _digest_of(form: str) -> Callable[[str, list[bytes]], None]:
+    return _digest if form.startswith("jsonl") else _digest_table
 
 
 def _digest(form: str, parts: list[bytes]) -> None:
@@ -196,9 +248,8 @@ def _sample(version: ApiVersion) -> list[AuditRecord]:
     return in_order(read_records(version, [msgspec.Raw(row.raw) for row in rows]))
 
 
-def _a_record(what: str, action: Callable[[], object]) -> str:
-    micros = _cpu_seconds(action) / _RECORDS * 1e6
-    return f"{what}, CPython {platform.python_version()}: {micros:.1f} µs a record"
+def _a_record(what: str, action: Callable[[], object]) -> Figure:
+    return Figure(what, _cpu_seconds(action) / _RECORDS * 1e6, A_RECORD)
 
 
 def _make_dataset(root: Path) -> None:
@@ -223,13 +274,25 @@ def _cpu_seconds(action: Callable[[], object]) -> float:
     return median(seconds)
 
 
-STEPS: dict[str, Callable[[], Iterator[str]]] = {
+def _wall_seconds_in_turns(*actions: Callable[[], object]) -> list[float]:
+    """Returns the wall time of each action, as the median of several turns after one that is not measured."""
+    seconds: list[list[float]] = [[] for _ in actions]
+    for _ in range(RUNS + 1):
+        for action, found in zip(actions, seconds, strict=True):
+            before = time.perf_counter()
+            action()
+            found.append(time.perf_counter() - before)
+    return [median(found[1:]) for found in seconds]
+
+
+STEPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "listing": measured_listing,
     "start": measured_start,
     "pseudonyms": measured_pseudonyms,
     "encoding": measured_encoding,
     "normalized": measured_normalized,
     "verification": measured_verification,
+    "side_by_side": measured_side_by_side,
 }
 
 

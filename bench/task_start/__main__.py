@@ -116,17 +116,28 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=RUNS, help="runs of each task, of which the median counts")
     parser.add_argument("--write", action="store_true", help="write the figures and the page")
     asked = parser.parse_args()
+    results = run(asked.environments, asked.runs)
+    if asked.write:
+        write(results)
+    return 0
+
+
+def run(environments: list[str], runs: int) -> dict[str, Any]:
+    """Measures and prints the figures of each environment, and returns them."""
     figures: list[Figure] = []
-    for figure in measured(asked.environments, asked.runs):
+    for figure in measured(environments, runs):
         figures.append(figure)
         print(
             f"{figure.environment}, {figure.task}: {figure.added_seconds:.2f} s above the empty task's "
             f"{figure.empty_seconds:.2f} s",
             flush=True,
         )
-    if asked.write:
-        write(figures, asked.runs)
-    return 0
+    return {
+        "measured_on": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}",
+        "runs": runs,
+        "figures": [figure._asdict() for figure in figures],
+    }
 
 
 def measured(environments: list[str], runs: int) -> Iterator[Figure]:
@@ -267,11 +278,9 @@ Other programs that use the same cores make all figures larger.
 """
 
 
-def write(figures: list[Figure], runs: int) -> None:
+def write(results: dict[str, Any]) -> None:
     """Writes the figures and the page."""
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}"
-    facts = {"measured_on": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine, "runs": runs}
-    FIGURES.write_text(json.dumps({**facts, "figures": [figure._asdict() for figure in figures]}, indent=1) + "\n")
+    FIGURES.write_text(json.dumps(results, indent=1) + "\n")
     PAGE.write_text(document(json.loads(FIGURES.read_text())))
 
 

@@ -13,10 +13,14 @@ import pytest
 
 import bench.eighteen_months.__main__ as eighteen_months
 import bench.task_start.__main__ as task_start
-from bench import growth, loading
+from bench import growth, loader, loading
+from bench.goals import page as goals
 from bench.growth import Row, regressions
 from bench.loading import LoadFigure
 from tests.architecture.source_files import PROJECT
+from tests.pipelines.history.counting_store import CountingStore
+from tests.pipelines.history.generated import END, committed, windows
+from tests.pipelines.verify.dataset import DAY
 
 COMMITTED = {
     "calibration_seconds": 0.02,
@@ -50,6 +54,7 @@ def test_regression_is_one_call_or_much_time_more(row: Row, calibration_seconds:
         (growth.PAGE, growth.FIGURES, growth.document),
         (loading.PAGE, loading.FIGURES, loading.document),
         (task_start.PAGE, task_start.FIGURES, task_start.document),
+        (goals.PAGE, goals.FIGURES, goals.document),
         (eighteen_months.PAGE, eighteen_months.FIGURES, eighteen_months.document),
     ],
 )
@@ -71,6 +76,17 @@ def test_page_has_the_committed_figures(page: Path, figures: Path, document: Cal
 def test_one_call_to_s3_more_is_a_regression(found: tuple[str, int, int], sentences: list[str]) -> None:
     """So is one call more that waits for the others; a new task has nothing to be compared with."""
     assert list(growth.calls_regressions([found], {"s3": [["seal", 4, 3]]})) == sentences
+
+
+@pytest.mark.integration
+def test_load_with_nothing_new_is_one_by_the_commit_log() -> None:
+    """The measured load takes two listings, because its table has every window and a position in the log."""
+    store = CountingStore(loader.with_commit_log(dict(committed(windows(8))), END))
+    with loader.loaded_table(store.objects, END + DAY) as table:
+        table.follow(store)
+        store.calls.clear()
+        table.load(store)
+    assert store.calls == {"list": 2}
 
 
 @pytest.mark.parametrize(("micros", "is_regression"), [(12.0, False), (13.7, False), (13.9, True), (6.0, False)])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,70 +13,27 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_audit_provider.core.watch.activity import ActivityDemand
 from airflow_audit_provider.exceptions import SourceAuthError
-from airflow_audit_provider.hooks import cloudflare as hooks
-from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.settings import TokenKind
-from airflow_audit_provider.testing.transport import FakeTransport
 from airflow_audit_provider.triggers import shared_activity
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
 from airflow_audit_provider.triggers.shared_activity import SensorQuery, join_poll
 from tests.operators.task_setup import TaskSetup
 from tests.pipelines.pull.landing import record_at
+from tests.sensors.stepped_polls import LATE, SINCE, SteppedClock, count_clients, settle, start, trigger
 
-NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
-SINCE = NOON - timedelta(hours=1)
 NEW_TOKEN = "token-after-the-rotation-0123456789"
-LATE = {"filters": {"action_type": "late"}}
-
-
-class _SteppedClock(ManualClock):
-    """A clock whose sleeps end only when the test lets them."""
-
-    def __init__(self) -> None:
-        super().__init__(NOON)
-        self.sleeping: list[asyncio.Future[None]] = []
-
-    async def asleep(self, seconds: float) -> None:
-        """Waits for :meth:`step`."""
-        self.sleeping.append(asyncio.get_running_loop().create_future())
-        await self.sleeping[-1]
-        await super().asleep(seconds)
-
-    async def step(self) -> None:
-        """Ends every sleep, and waits until each loop sleeps again or has ended."""
-        ended, self.sleeping = self.sleeping, []
-        for future in ended:
-            if not future.done():
-                future.set_result(None)
-        await settle()
-
-
-async def settle() -> None:
-    """Lets every task run until it waits for a sleep or a thread that opens a client."""
-    for _ in range(20):
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture
-def clock() -> _SteppedClock:
+def clock() -> SteppedClock:
     """The clock of all hooks."""
-    return _SteppedClock()
+    return SteppedClock()
 
 
 @pytest.fixture
-def opened(task_setup: TaskSetup, clock: _SteppedClock, monkeypatch: pytest.MonkeyPatch) -> list[httpx.AsyncClient]:
+def opened(task_setup: TaskSetup, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch) -> list[httpx.AsyncClient]:
     """Connects triggers to the fake; lists the clients that were opened."""
-    found: list[httpx.AsyncClient] = []
-
-    class CountedHook(CloudflareHook):
-        async def open_async_conn(self) -> httpx.AsyncClient:
-            found.append(await super().open_async_conn())
-            return found[-1]
-
-    transport = FakeTransport(task_setup.fake)
-    monkeypatch.setattr(hooks, "CloudflareHook", functools.partial(CountedHook, transport=transport, clock=clock))
-    return found
+    return count_clients(task_setup.fake, clock, monkeypatch)
 
 
 @pytest.fixture
@@ -94,21 +50,6 @@ def run(opened: list[httpx.AsyncClient]) -> Callable[[Awaitable[None]], None]:
         asyncio.run(whole())
 
     return run
-
-
-def trigger(since: datetime = SINCE, minimum_count: int = 1, **query: Any) -> AuditLogActivityTrigger:
-    """Returns a deferred sensor that waits for the record that :func:`add` adds."""
-    return AuditLogActivityTrigger("cloudflare_default", since, minimum_count, 30.0, {**LATE, **query})
-
-
-def start(*triggers: AuditLogActivityTrigger) -> list[asyncio.Task[TriggerEvent]]:
-    """Starts triggers as Airflow does, each in a task."""
-
-    async def first(one: AuditLogActivityTrigger) -> TriggerEvent:
-        (event,) = [event async for event in one.run()]
-        return event
-
-    return [asyncio.create_task(first(one)) for one in triggers]
 
 
 def add(task_setup: TaskSetup, when: str = "2026-11-02T11:30:00Z", record_id: str = "late-one") -> None:
@@ -137,7 +78,7 @@ def test_unknown_category_is_refused_before_the_first_poll(
 
 @pytest.mark.integration
 def test_five_hundred_equal_sensors_poll_as_one(
-    task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
+    task_setup: TaskSetup, clock: SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
 ) -> None:
     """Four polls of 500 sensors send six requests over one client, and all of the sensors find the record."""
 
@@ -159,7 +100,7 @@ def test_five_hundred_equal_sensors_poll_as_one(
 
 @pytest.mark.integration
 def test_sensors_with_other_filters_share_the_client(
-    task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
+    task_setup: TaskSetup, clock: SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
 ) -> None:
     """Each filter has a poll of its own; the connection is opened once, and serves the one that is left."""
 
@@ -180,7 +121,7 @@ def test_sensors_with_other_filters_share_the_client(
 
 @pytest.mark.integration
 def test_sensor_that_joins_later_is_served_by_the_next_poll(
-    task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
+    task_setup: TaskSetup, clock: SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
 ) -> None:
     """It waits until the running poll's pause is over, and its own watermark and count apply."""
     add(task_setup, "2026-11-02T11:10:00Z", "first")
@@ -206,7 +147,7 @@ def test_sensor_that_joins_later_is_served_by_the_next_poll(
 
 @pytest.mark.integration
 def test_sensor_that_joins_during_a_poll_waits_for_the_next_one(
-    task_setup: TaskSetup, clock: _SteppedClock, run: Callable[[Awaitable[None]], None]
+    task_setup: TaskSetup, clock: SteppedClock, run: Callable[[Awaitable[None]], None]
 ) -> None:
     """What the running poll reads is not what the new sensor asks for."""
 
@@ -249,7 +190,7 @@ def test_sensor_that_joins_a_failed_poll_starts_a_new_one(
 @pytest.mark.integration
 def test_outage_is_logged_for_every_sensor_and_passes(
     task_setup: TaskSetup,
-    clock: _SteppedClock,
+    clock: SteppedClock,
     opened: list[httpx.AsyncClient],
     run: Callable[[Awaitable[None]], None],
     capsys: pytest.CaptureFixture[str],
@@ -291,7 +232,7 @@ def test_refusal_ends_every_sensor_and_the_next_one_starts_anew(
 @pytest.mark.integration
 def test_replaced_token_ends_no_sensor(
     task_setup: TaskSetup,
-    clock: _SteppedClock,
+    clock: SteppedClock,
     opened: list[httpx.AsyncClient],
     run: Callable[[Awaitable[None]], None],
 ) -> None:
