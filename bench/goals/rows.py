@@ -20,7 +20,7 @@ from bench.goals.verdicts import (
     equal_costs,
 )
 from bench.steps import VERIFIED
-from bench.task_start.__main__ import BOUND_SECONDS, EARLY
+from bench.task_start.__main__ import BOUND_SECONDS, PREPARED
 
 GROWTH = "[Operations and growth](operations-and-growth.md)"
 LOADING = "[Loading](loading.md)"
@@ -259,7 +259,7 @@ def _times(found: Measured, label: str, name: str, compared: str) -> Figure:
 
 
 def _starts(found: Measured) -> Iterator[Row]:
-    for environment in ("bare", f"bare{EARLY}", "full", f"full{EARLY}"):
+    for environment in ("bare", f"bare{PREPARED}", "full", f"full{PREPARED}"):
         for form, is_parquet in (("JSON Lines", False), ("Parquet", True)):
             seconds = found.start_seconds(environment, is_parquet=is_parquet)
             figure = at_most("", max(seconds, default=None), BOUND_SECONDS, "s", digits=3)
