@@ -88,7 +88,10 @@ TABLE_HEAD = (
 STAGES_HEAD = """## Where this provider's CPU time goes
 
 The table shows µs of CPU per record by stage. The time of a stage excludes the stages that it calls. The figures are
-medians of three pulls of 100,000 records by `make bench PROFILE=1`, which keeps the pull in one thread.
+medians of three pulls of 100,000 records. These pulls are measured apart from the runs in the tables above: all of them
+run one after another, in one process and one thread. A run in the tables above is a new process and uses several
+threads. The row *all* can therefore be lower or higher than the CPU time in the tables above. `make bench PROFILE=1`
+measures only these pulls.
 
 The row *everything else* is the code outside of all stages; for duckdb and iceberg, it includes the load into the
 table. The row *smaller stages together* is the sum of the stages that take less than 0.05 µs in every column.
@@ -214,7 +217,8 @@ def _method(results: Results) -> str:
 def _breaks(results: Results) -> str:
     count = results.break_count
     times = f". This benchmark was interrupted and continued {count} time{'' if count == 1 else 's'}"
-    return f"{times}. The runs after an interruption took turns only with each other" if count else ""
+    turns = "After an interruption, only the tools with missing runs took turns"
+    return f"{times}. {turns}. A busy minute after an interruption affected only these tools" if count else ""
 
 
 def _run_counts(results: Results) -> str:

@@ -28,8 +28,8 @@ class CloudflareAuditLogsReportOperator(BaseOperator):
         (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
     :param at: the time that decides what is due and what expires, a datetime, date or RFC 3339 text; None or empty for
-        now. The same destination, arguments and version of this package give the same bytes, and then the same file.
-        (templated)
+        now. The same time, destination, other arguments and version of this package give the same bytes, and then the
+        same file. (templated)
     :param public_key: public keys in PEM, for the signatures of seals; without it, the report says that they were not
         checked. (templated)
     :param expected_seal_sha256: digest of a seal that you keep elsewhere, and that must exist. (templated)

@@ -93,7 +93,10 @@ class VanishingRows(Lie):
 class LateArrivals(VanishingRows):
     """Rows that appear while the window is read: received or not, both are right until the next run."""
 
-    meaning = "one to five rows appear after some answers; the next run has to add them"
+    meaning = (
+        "one to five rows appear after some answers. A window is exact only if a second run, an hour later, adds the "
+        "rows that the first run lacks"
+    )
 
     def end_transient_state(self) -> None:
         self.number = 0
