@@ -334,10 +334,10 @@ class PlanOptions(TypedDict, total=False):
     settle_delay: timedelta
     """How long after its end a window is read; by default 15 minutes."""
     sample_count: int
-    """Maximum number of pages of the log to request as samples, 6 to 300; by default 30.
+    """Maximum number of pages of the log that are first requested as samples, 6 to 300; by default 30.
 
-    If the samples show that the backfill needs more than 100 times ``sample_count`` requests (by default 3000), at most
-    three times ``sample_count`` pages are requested (by default 90).
+    If these samples show that the backfill needs more than 100 times ``sample_count`` requests (by default 3000), at
+    most twice ``sample_count`` more pages are then requested as samples (by default 60).
     """
     verify: Literal["edges", "recount", "none"] | None
     """The ``verify`` of the land operator; the plan includes the requests of the verification."""

@@ -41,9 +41,9 @@ class CloudflareAuditLogsPlanOperator(BaseOperator):
     :param division: ``hour``, ``day`` or ``month``: the length of a window, the same as in the backfill DAG's schedule.
     :param timezone: IANA zone of the windows, and of bounds without an offset.
     :param settle_delay: the land operator's; by default from the configuration.
-    :param sample_count: maximum number of pages of the log to request as samples, 6 to 300. If the samples show that
-        the backfill needs more than 100 times ``sample_count`` requests (by default 3000), at most three times
-        ``sample_count`` pages are requested (by default 90).
+    :param sample_count: maximum number of pages of the log that are first requested as samples, 6 to 300. If these
+        samples show that the backfill needs more than 100 times ``sample_count`` requests (by default 3000), at most
+        twice ``sample_count`` more pages are then requested as samples (by default 60).
     :param verify: the land operator's ``verify``; the plan includes the requests of the verification.
     :param concurrency: the land operator's; by default from the configuration.
     :param backfill_dag_id: the DAG of the command that creates the backfill. (templated)
