@@ -185,11 +185,16 @@ class _SealRun:
         return sorted({key.day for key in parsed if key is not None})
 
     def may_have_been_sealed_at(self, unsigned: Seal) -> bool:
-        """Returns whether an earlier run may have stated the time of a seal, if it states one."""
+        """Returns whether an earlier run may have stated the time of a seal, if it states one.
+
+        Runs that state no time, as those of the operator and the command, follow runs that stated none: with the
+        signature, the key would vouch for a time that anybody may have written.
+        """
         if not unsigned.sealed_at:
             return True
-        is_past = self._sealed_at is None or unsigned.sealed_at <= self._sealed_at
-        return is_past and unsigned.sealed_at.astimezone(UTC).date() >= unsigned.day
+        if self._sealed_at is None or unsigned.sealed_at > self._sealed_at:
+            return False
+        return unsigned.sealed_at.astimezone(UTC).date() >= unsigned.day
 
     def seal_days(self, days: Iterable[date]) -> list[VerificationError]:
         """Seals every day that passes its checks; returns the errors of the others."""
@@ -329,7 +334,7 @@ def _reason_not_to_sign(run: _SealRun, chain: SealChain, unsigned: Seal) -> str 
     if chain.findings:
         return "The chain of seals is broken."
     if not run.may_have_been_sealed_at(unsigned):
-        return "It states a time before its day, or a time later than this run."
+        return "It states a time that is before its day, after this run, or in seals that state none."
     keys = {one.key for one in unsigned.manifests}
     earlier = chain.day_before(unsigned.day, unsigned.number)
     try:

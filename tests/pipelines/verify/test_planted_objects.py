@@ -106,14 +106,27 @@ def test_planted_seal_is_neither_signed_nor_stamped_and_is_severe(store: MemoryS
     assert severe_kinds(store)
 
 
-@pytest.mark.parametrize("sealed_at", [DAY_1 - timedelta(days=400), LATER + timedelta(days=3000)])
-def test_unsigned_seal_with_an_impossible_time_is_not_signed(store: MemoryStore, sealed_at: datetime) -> None:
-    """A seal of real manifests that states a time before its day or a time to come gets no signature."""
+@pytest.mark.parametrize(
+    ("sealed_at", "run_at"),
+    [(DAY_1 - timedelta(days=400), LATER), (LATER + timedelta(days=3000), LATER)]
+    + [(LATER + timedelta(days=3000), None), (DAY_1 + timedelta(days=1), None)],
+)
+def test_unsigned_seal_with_a_time_that_no_run_stated_is_not_signed(
+    store: MemoryStore, sealed_at: datetime, run_at: datetime | None
+) -> None:
+    """A time before the day, a time to come, and any time if runs state none get no signature on a true seal."""
     commit(store, window(2), records_in(window(2), 2, "n"))
     seal(store, sealed_at=sealed_at)
-    report = seal(store, signer=SIGNER, sealed_at=LATER)
+    report = seal(store, signer=SIGNER, sealed_at=run_at)
     assert report.signed_count == 0
     assert [one.key for one in report.findings] == ["_seals/000003.json"]
+
+
+def test_unsigned_seal_with_a_time_is_signed_by_a_run_that_states_a_later_one(store: MemoryStore) -> None:
+    """Runs that state their times sign the seals of earlier ones."""
+    commit(store, window(2), records_in(window(2), 2, "n"))
+    seal(store, sealed_at=LATER)
+    assert seal(store, signer=SIGNER, sealed_at=LATER + timedelta(days=1)).signed_count == 1
 
 
 @pytest.mark.parametrize("ending", ["sig", "tsr"])
