@@ -43,7 +43,7 @@ def add_freshness(commands: Commands) -> None:
         "--lookback",
         type=hours,
         metavar="HOURS",
-        help="lookback of that DAG: how long after its end a window is read again; default: unknown",
+        help="lookback of that DAG: for how long after the end of a window the window is read again; default: unknown",
     )
 
 
@@ -73,9 +73,9 @@ def _freshness_lines(found: Freshness) -> list[str]:
 
 def _lateness_lines(found: Lateness) -> list[str]:
     commits = f"{count_of(found.first_count, 'record')} in the first commit of a window."
-    windows = f"{count_of(found.window_count, 'window')}. First read more than 1 h after it was due: "
-    windows += f"{found.delayed_count}. To be read again by the lookback: {found.open_count}. "
-    windows += f"Without an entry in the commit log: {found.unknown_count}."
+    windows = f"{count_of(found.window_count, 'window')}. Windows first read more than 1 h after they were due: "
+    windows += f"{found.delayed_count}. Windows that the lookback will read again: {found.open_count}. "
+    windows += f"Windows without an entry in the commit log: {found.unknown_count}."
     lines = [
         f"{count_of(found.late_count, 'late record')} in {count_of(found.addition_count, 'part')}; {commits}",
         windows,

@@ -49,7 +49,9 @@ def add_pull(commands: Commands) -> None:
         choices=(EDGES, RECOUNT, NO_VERIFICATION),
         help="how a window is verified before its commit, as the operator's argument verify",
     )
-    parser.add_argument("--concurrency", type=int, metavar="COUNT", help="requests at a time, 1 to 64; default: 6")
+    parser.add_argument(
+        "--concurrency", type=int, metavar="COUNT", help="requests at a time, 1 to 64; default: as configured, or 6"
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -70,7 +72,10 @@ def _add_windows(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timezone", default="UTC", metavar="NAME", help="time zone of the windows; default: UTC")
     parser.add_argument(
-        "--settle-delay", type=minutes, metavar="MINUTES", help="how long after its end a window is read; default: 15"
+        "--settle-delay",
+        type=minutes,
+        metavar="MINUTES",
+        help="how long after its end a window is read; default: as configured, or 15",
     )
 
 

@@ -241,7 +241,7 @@ Measured on {measured_on}: {machine}. Other processes ran on the machine at the 
 | complete periods of the limit | {periods} |
 | complete periods in which every allowed request was sent | {full} |
 | fewest requests in a complete period | {least} of 1200 |
-| requests that were sent again after a response | {repeated_count} ({repeated_share}) |
+| requests with the URL of an earlier, answered request: mostly checks | {repeated_count} ({repeated_share}) |
 | requests that failed in the outage of the API (503) | {failed_count} |
 | first answered request after the outage of the API | {api_recovery} s |
 | first answered request after the return of the machine | {machine_recovery} s |
@@ -278,10 +278,10 @@ An earlier run with the clock scaled by 5, on two cores with 20 runnable process
 refused request, but used 86 % of the allowed rate: under that load, the processors could not send 20 requests in a
 second.
 
-Most requests that were sent again are a check: after a page with fewer records than requested, the provider requests
-the newest records of the range, to make sure that no record is hidden. All checks of one range have the same URL, so
-each check after the first counts as sent again. A range has several checks only because the fake's pages have 100
-records: if ten days of this log are read with pages of 1000 records, no request is sent twice.
+Most requests with the URL of an earlier, answered request are checks: after a page with fewer records than requested,
+the provider requests the newest records of the range, to make sure that no record is hidden. All checks of one range
+have the same URL, so each check after the first counts. A range has several checks only because the fake's pages have
+100 records: if ten days of this log are read with pages of 1000 records, no request is sent twice.
 
 The network, the real API's own counting and other clients of the token are not part of this test. See [Rate
 limits](../how-to/rate-limits.md) for several processes that share a token without Airflow, and [Backfill the

@@ -116,7 +116,7 @@ def _calls(found: Measured) -> Iterator[Row]:
     )
     yield Row(
         "Seal with nothing new; verify of one day of 10, which has one part",
-        "at most 4 calls each; verify one more for the part",
+        "seal: at most 4 calls; verify: at most 5 calls, one of them for the part",
         [
             _s3_calls(found, "seal with nothing new", 4, label="seal"),
             _s3_calls(found, "verify of one day of 10", 4 + 1, label="verify"),
@@ -294,7 +294,7 @@ def _requests(found: Measured) -> Iterator[Row]:
         f"Pages of a pull of {records:,} records at 4 requests a second, which is the token's limit",
         f"at most {records // 1000 * 21 // 20} requests",
         [at_most("", found.of_piece("pages", "requests"), records // 1000 * 21 // 20, "requests", digits=0)],
-        "`tests/pipelines/pull/test_request_counts.py`",
+        "`python -m bench.goals --only pages`",
     )
 
 

@@ -108,8 +108,12 @@ def test_planted_seal_is_neither_signed_nor_stamped_and_is_severe(store: MemoryS
 
 @pytest.mark.parametrize(
     ("sealed_at", "run_at"),
-    [(DAY_1 - timedelta(days=400), LATER), (LATER + timedelta(days=3000), LATER)]
-    + [(LATER + timedelta(days=3000), None), (DAY_1 + timedelta(days=1), None)],
+    [
+        (DAY_1 - timedelta(days=400), LATER),
+        (LATER + timedelta(days=3000), LATER),
+        (LATER + timedelta(days=3000), None),
+        (DAY_1 + timedelta(days=1), None),
+    ],
 )
 def test_unsigned_seal_with_a_time_that_no_run_stated_is_not_signed(
     store: MemoryStore, sealed_at: datetime, run_at: datetime | None
