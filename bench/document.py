@@ -89,9 +89,9 @@ STAGES_HEAD = """## Where this provider's CPU time goes
 
 The table shows µs of CPU per record by stage. The time of a stage excludes the stages that it calls. The figures are
 medians of three pulls of 100,000 records. These pulls are measured apart from the runs in the tables above: all of them
-run one after another, in one process and one thread. A run in the tables above is a new process and uses several
-threads. The row *all* can therefore be lower or higher than the CPU time in the tables above. `make bench PROFILE=1`
-measures only these pulls.
+run one after another in one process, and this provider uses one thread in them (Arrow starts threads of its own). A run
+in the tables above is a new process, and this provider uses several threads. The row *all* can therefore be lower or
+higher than the CPU time in the tables above. `make bench PROFILE=1` measures only these pulls.
 
 The row *everything else* is the code outside of all stages; for duckdb and iceberg, it includes the load into the
 table. The row *smaller stages together* is the sum of the stages that take less than 0.05 µs in every column.

@@ -87,7 +87,7 @@ with DAG(
         # With "day", a day that lacks some hours would be partial and not missing.
         division="hour",
         reasons=["missing"],
-        # A monitoring system must not alert because yesterday is not committed yet.
+        # Yesterday is not committed yet. This alone must not make a monitoring system alert.
         send_metrics=False,
         max_event_age=MAX_EVENT_AGE,
         retries=48,

@@ -77,8 +77,8 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.REPEATED_ROW: "the first record of a page repeats the last of the page before",
     Misbehaviour.DEPTH_CAP: "value K: v1 answers 400 when a page starts beyond record K (default 10000)",
     Misbehaviour.PAST_END_IS_400: "v1 answers 400 instead of an empty page after the last full one",
-    Misbehaviour.EXPIRING_EDGE: "value seconds: records expire. The time before which the fake keeps no records moves "
-    "forward by this much with every request (default 3600)",
+    Misbehaviour.EXPIRING_EDGE: "value seconds: records expire. With every request, the start of the fake's retention "
+    "moves forward by this much (default 3600)",
     Misbehaviour.LATE_ROWS: "each affected request first inserts a record in the middle of its time range",
     Misbehaviour.EMPTY_PAGE: "v2: no records, and a cursor that continues (default every=2)",
     Misbehaviour.CURSOR_EXPIRES: "value n: v2 answers 400 to the n-th and later cursors of a chain (default 3)",

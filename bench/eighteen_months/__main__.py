@@ -241,7 +241,7 @@ Measured on {measured_on}: {machine}. Other processes ran on the machine at the 
 | complete periods of the limit | {periods} |
 | complete periods in which every allowed request was sent | {full} |
 | fewest requests in a complete period | {least} of 1200 |
-| requests with the URL of an earlier, answered request: mostly checks | {repeated_count} ({repeated_share}) |
+| repeated requests, mostly to check that no record is hidden | {repeated_count} ({repeated_share}) |
 | requests that failed in the outage of the API (503) | {failed_count} |
 | first answered request after the outage of the API | {api_recovery} s |
 | first answered request after the return of the machine | {machine_recovery} s |
@@ -259,8 +259,8 @@ minutes: the retry delay of the task, the time after which Airflow gives up a ta
 at which it looks for tasks of a scheduler that has died.
 
 Not scaled are the time-outs and back-offs of the provider and the time that Airflow needs to start a task. In relation
-to the limit they are {setup.clock_scale:g} times as long as with the real API, so the share and the recovery would be
-better there.
+to the limit they are {setup.clock_scale:g} times as long as with the real API, so the
+figures with the real API would be better: a larger share of the allowed rate, and a shorter recovery.
 
 In this benchmark the fake returns at most 100 records in a page, a tenth of the 1000 that the API returns. With the
 real API, the same number of requests could therefore fetch ten times as many records. In this log, a day has
@@ -278,10 +278,11 @@ An earlier run with the clock scaled by 5, on two cores with 20 runnable process
 refused request, but used 86 % of the allowed rate: under that load, the processors could not send 20 requests in a
 second.
 
-Most requests with the URL of an earlier, answered request are checks: after a page with fewer records than requested,
-the provider requests the newest records of the range, to make sure that no record is hidden. All checks of one range
-have the same URL, so each check after the first counts. A range has several checks only because the fake's pages have
-100 records: if ten days of this log are read with pages of 1000 records, no request is sent twice.
+A request counts as repeated if an earlier request with the same URL was answered. Most repeated requests are checks:
+after a page with fewer records than requested, the provider requests the newest records of the range, to make sure that
+no record is hidden. All checks of one range have the same URL, so each check after the first counts as repeated. A
+range has several checks only because the fake's pages have 100 records: if ten days of this log are read with pages of
+1000 records, no request is sent twice.
 
 The network, the real API's own counting and other clients of the token are not part of this test. See [Rate
 limits](../how-to/rate-limits.md) for several processes that share a token without Airflow, and [Backfill the

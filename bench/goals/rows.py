@@ -20,7 +20,7 @@ from bench.goals.verdicts import (
     equal_costs,
 )
 from bench.steps import VERIFIED
-from bench.task_start.__main__ import BOUND_SECONDS, PREPARED
+from bench.task_start.__main__ import BOUND_SECONDS, CASES, PREPARED
 
 GROWTH = "[Operations and growth](operations-and-growth.md)"
 LOADING = "[Loading](loading.md)"
@@ -65,13 +65,12 @@ class Measured(NamedTuple):
         micros: float | None = self.of_piece("steps", name)
         return micros
 
-    def start_seconds(self, environment: str, *, is_parquet: bool) -> list[float]:
-        """Returns what the pulls of an environment cost above the empty task, into Parquet or JSON Lines."""
-        return [
-            one["cpu_seconds"] - one["empty_seconds"]
-            for one in self.of_piece("task_start", "figures", [])
-            if one["environment"] == environment and ("Parquet" in one["task"]) is is_parquet
-        ]
+    def start_seconds(self, environment: str, pull: str) -> float | None:
+        """Returns what a pull costs above the empty task in an environment."""
+        for one in self.of_piece("task_start", "figures", []):
+            if (one["environment"], one["task"]) == (environment, pull):
+                return float(one["cpu_seconds"] - one["empty_seconds"])
+        return None
 
     def of_piece(self, piece: str, name: str, missing: Any = None) -> Any:
         """Returns a figure of a piece."""
@@ -261,12 +260,12 @@ def _times(found: Measured, label: str, name: str, compared: str) -> Figure:
 def _starts(found: Measured) -> Iterator[Row]:
     for environment in ("bare", f"bare{PREPARED}", "full", f"full{PREPARED}"):
         for form, is_parquet in (("JSON Lines", False), ("Parquet", True)):
-            seconds = found.start_seconds(environment, is_parquet=is_parquet)
-            figure = at_most("", max(seconds, default=None), BOUND_SECONDS, "s", digits=3)
-            if seconds:
-                figure = figure._replace(text=f"{min(seconds):.3f} to {max(seconds):.3f} s in {len(seconds)} pulls")
+            pulls = [str(case) for case in CASES if ("Parquet" in case.form) is is_parquet]
+            figures = [
+                at_most(pull, found.start_seconds(environment, pull), BOUND_SECONDS, "s", digits=3) for pull in pulls
+            ]
             goal = f"at most {BOUND_SECONDS} s above a task that does nothing"
-            yield Row(f"Start of a task, {form}: {environment}", goal, [figure], TASK_START)
+            yield Row(f"Start of a task, {form}: {environment}", goal, figures, TASK_START)
 
 
 def _requests(found: Measured) -> Iterator[Row]:

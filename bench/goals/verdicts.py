@@ -37,7 +37,7 @@ class Row(NamedTuple):
         """Whether the goal is reached; if some figures are above it, their labels."""
         above = [figure for figure in self.figures if figure.is_reached is False]
         if above:
-            labels = ", ".join(figure.label for figure in above)
+            labels = "; ".join(figure.label for figure in above)
             return f"**no**: {labels}" if labels and len(above) < len(self.figures) else "**no**"
         is_measured = bool(self.figures) and all(figure.is_reached for figure in self.figures)
         return "yes" if is_measured else NOT_MEASURED

@@ -114,8 +114,16 @@ WORSE: list[tuple[str, Change, str]] = [
     ("Load of normalized Parquet, 250,000 records: PostgreSQL", _load("postgres", 12.01), "**no**"),
     ("Verify of one part", _step("verification of jsonl.zst", 6.01), "**no**: zstd"),
     ("Verify of 24 parts", _step("verification of 24 windows of parquet, wall time", 6.01), "**no**: Parquet"),
-    ("Start of a task, JSON Lines: bare", _start("bare", "S3, no records, JSON Lines"), "**no**"),
-    ("Start of a task, Parquet: full, prepared", _start("full, prepared worker", "S3, 500 records, Parquet"), "**no**"),
+    (
+        "Start of a task, JSON Lines: bare",
+        _start("bare", "S3, no records, JSON Lines"),
+        "**no**: S3, no records, JSON Lines",
+    ),
+    (
+        "Start of a task, Parquet: full, prepared",
+        _start("full, prepared worker", "S3, 500 records, Parquet"),
+        "**no**: S3, 500 records, Parquet",
+    ),
     ("500 deferred sensors", _piece("sensors", requests=121, minutes=10), "**no**: requests a minute"),
     ("500 deferred sensors", _piece("sensors", clients=2), "**no**: clients"),
     ("Pages of a pull", _piece("pages", requests=316), "**no**"),

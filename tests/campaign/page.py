@@ -34,9 +34,9 @@ def honest_block(campaign: Campaign) -> str:
             rows.append(f"| {' | '.join(map(str, cells))} |")
     share = campaign.honest_share(Outcome.LOUD)
     total = (
-        f"{campaign.window_count} windows in total, including those with wrong answers, {campaign.killed_count} of "
-        f"them killed and resumed; seed {campaign.seed}. With correct answers, {share:.1%} of the windows end in an "
-        "error:"
+        f"The whole campaign, with correct and with wrong answers, has {campaign.window_count} windows. "
+        f"{campaign.killed_count} of these windows were killed and resumed. The seed is {campaign.seed}. With correct "
+        f"answers, {share:.1%} of the windows end in an error:"
     )
     rows += ["", *textwrap.wrap(total, _WIDTH), "", *_honest_errors(campaign)]
     return "\n".join(rows)
