@@ -169,6 +169,7 @@ def measured_verification() -> Iterator[Figure]:
         for form in VERIFIED:
             with TemporaryDirectory() as folder:
                 pull(source.job._replace(form=form, folder=folder))
+                _check_verified(folder, _RECORDS)
                 yield _a_record(f"verification of {form}", partial(verify, LocalStore(folder)))
                 parts = [path.read_bytes() for path in _parts(folder)]
                 digest = partial(_digest_of(form), form, parts)
@@ -185,11 +186,19 @@ def measured_side_by_side() -> Iterator[Figure]:
             with TemporaryDirectory() as folder:
                 for job in _hours(source.job._replace(form=form, folder=folder)):
                     pull(job)
+                _check_verified(folder, _WINDOW_RECORDS)
                 verification = partial(verify, LocalStore(folder))
                 floor = partial(_digest_files, form, _parts(folder))
                 micros = [seconds / _WINDOW_RECORDS * 1e6 for seconds in _wall_seconds_in_turns(verification, floor)]
                 yield Figure(f"verification of 24 windows of {form}, wall time", micros[0], A_RECORD)
                 yield Figure(f"digests of 24 windows of {form}, one thread, wall time", micros[1], A_RECORD)
+
+
+def _check_verified(folder: str, record_count: int) -> None:
+    """Raises RuntimeError unless verify reads all records and finds nothing: it would take less time otherwise."""
+    report = verify(LocalStore(folder))
+    if report.findings or report.record_count != record_count:
+        raise RuntimeError(f"verify read {report.record_count} records and found {report.findings}.")
 
 
 def _hours(job: Job) -> Iterator[Job]:

@@ -87,7 +87,7 @@ with DAG(
         # With "day", a day that lacks some hours would be partial and not missing.
         division="hour",
         reasons=["missing"],
-        # Yesterday is not committed yet. This alone must not make a monitoring system alert.
+        # Until yesterday is committed, each attempt finds a gap, which must not make a monitoring system alert.
         send_metrics=False,
         max_event_age=MAX_EVENT_AGE,
         retries=48,

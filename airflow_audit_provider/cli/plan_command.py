@@ -49,9 +49,9 @@ def add_plan(commands: Commands) -> None:
         type=int,
         dest="sample_count",
         metavar="COUNT",
-        help="first request at most COUNT pages of the log as samples; COUNT is 6 to 300, default: 30. If these "
-        "samples show that the backfill needs more than 100 x COUNT requests (by default 3000), then request at most "
-        "2 x COUNT more pages as samples (by default 60)",
+        help="number of pages of the log that are requested as samples at first, 6 to 300; default: 30. If these "
+        "samples show that the backfill needs more than 100 x COUNT requests (by default 3000), at most 2 x COUNT more "
+        "pages are requested as samples (by default 60)",
     )
     parser.add_argument(
         "--verify",

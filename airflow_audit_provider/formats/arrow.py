@@ -183,6 +183,8 @@ def objects_to_arrow(schema: pa.Schema, rows: Objects, count: int, text_column: 
     arrays = {
         field.name: _nested(column, field.type, count, built) for column, field in zip(columns, fields, strict=True)
     }
+    if next(built, None) is not None:
+        raise RuntimeError("A column of values belongs to no attribute.")
     texts: Any = rows.attributes[text_column]
     arrays[text_column] = raw_column(texts)
     return pa.RecordBatch.from_arrays([arrays[field.name] for field in schema], schema=schema)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import accumulate
@@ -27,7 +27,7 @@ _MOST_BYTES = 2**31 - 1
 
 
 class ArrayBuilder:
-    """Builds arrays of texts, integers, times and booleans.
+    """Builds arrays of texts, integers, times, booleans and lists of texts.
 
     ``pyarrow.array`` is used if it does not import pandas, or if so many values were built that the import pays off.
     """
@@ -36,7 +36,7 @@ class ArrayBuilder:
         self._left_count = values_without_pandas
 
     def build(self, columns: Sequence[Sequence[Any]], kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
-        """Returns columns of equal lengths as arrays; raises ``ArrowInvalid`` for text that is not valid UTF-8."""
+        """Returns columns as arrays; raises ``ArrowInvalid`` for text that is not valid UTF-8."""
         import pyarrow as pa
 
         if self._left_count <= 0 or not _imports_pandas():
@@ -57,12 +57,41 @@ def _has_pandas() -> bool:
 
 
 def arrays_from_buffers(columns: Sequence[Sequence[Any]], kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
-    """Returns columns of equal lengths as arrays: texts, integers, times as integers, or booleans. Needs numpy."""
+    """Returns columns of texts, lists of texts, integers, times as integers, or booleans as arrays. Needs numpy.
+
+    Raises ``NotImplementedError`` for another type.
+    """
     import pyarrow as pa
 
     typed = list(zip(columns, kinds, strict=True))
     texts = iter(_texts([values for values, kind in typed if pa.types.is_string(kind)]))
-    return [next(texts) if pa.types.is_string(kind) else _numbers(values, kind) for values, kind in typed]
+    return [next(texts) if pa.types.is_string(kind) else _others(values, kind) for values, kind in typed]
+
+
+def _others(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        return _lists_of_texts(values, kind)
+    if pa.types.is_boolean(kind) or pa.types.is_int64(kind) or pa.types.is_timestamp(kind):
+        return _numbers(values, kind)
+    raise NotImplementedError(f"No array of {kind} is made from buffers.")
+
+
+def _lists_of_texts(values: Sequence[Sequence[Any] | None], kind: Any) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    texts = [text for value in values for text in value or ()]
+    ends = pa.py_buffer(_ends([len(value or ()) for value in values]))
+    valid = _validity(values) if None in values else None
+    return pa.Array.from_buffers(kind, len(values), [valid, ends], children=_texts([texts]))
+
+
+def _ends(lengths: Iterable[int]) -> bytes:
+    """Returns where each of some values ends if they are one after the other, after a zero, as integers of 32 bits."""
+    ends = list(accumulate(lengths, initial=0))
+    # Packed, because ``array.array`` takes 1.5 times as long.
+    return struct.pack(f"{len(ends)}i", *ends)
 
 
 def _numbers(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
@@ -110,11 +139,11 @@ def zeros(count: int) -> pa.Array[Any]:
 
 
 class _Column(NamedTuple):
-    """Texts of a column with separators between them, a null as an empty text; ``is_checked`` if they are UTF-8."""
+    """Texts of a column with separators between them, a null as an empty text; ``is_utf8`` if that is known."""
 
     content: bytes
     null_count: int
-    is_checked: bool
+    is_utf8: bool
 
 
 def _texts(columns: Sequence[Sequence[Any]]) -> list[pa.Array[Any]]:
@@ -146,33 +175,35 @@ def _texts(columns: Sequence[Sequence[Any]]) -> list[pa.Array[Any]]:
 
 
 def _checked(texts: pa.Array[Any], values: Sequence[Any], column: _Column) -> pa.Array[Any]:
-    """Returns an array in which each empty text is a null, unless the column has empty texts that are none."""
+    """Returns the array, or one that is made text by text if the column has empty texts that are not null.
+
+    Raises ``ArrowInvalid`` for bytes that are not UTF-8.
+    """
     if texts.null_count != column.null_count:
         return _texts_one_by_one(values)
-    if not column.is_checked:
+    if not column.is_utf8:
         texts.validate(full=True)
     return texts
 
 
 def _joined(values: Sequence[Any]) -> _Column:
     try:
-        return _Column("\0".join(values).encode(), 0, is_checked=True)
+        return _Column("\0".join(values).encode(), 0, is_utf8=True)
     except TypeError:
         null_count = values.count(None)
     if null_count:
         nothing = b"" if isinstance(next(filter(None, values), None), bytes) else ""
         values = [value or nothing for value in values]
     try:
-        return _Column("\0".join(values).encode(), null_count, is_checked=True)
+        return _Column("\0".join(values).encode(), null_count, is_utf8=True)
     except TypeError:
         # A column of JSON has bytes.
         content = _SEPARATOR.join(_utf8(values))
-        return _Column(content, null_count, is_checked=content.isascii())
+        return _Column(content, null_count, is_utf8=content.isascii())
 
 
 def _utf8(values: Sequence[Any]) -> Sequence[bytes]:
-    has_text = str in set(map(type, values))
-    return [value.encode() if isinstance(value, str) else value for value in values] if has_text else values
+    return [value.encode() if isinstance(value, str) else value for value in values]
 
 
 def _texts_one_by_one(values: Sequence[Any]) -> pa.Array[Any]:
@@ -183,8 +214,7 @@ def text_array(values: Sequence[bytes], validity: Any = None) -> pa.Array[Any]:
     """Returns UTF-8 as an array of texts; raises ``ArrowInvalid`` for other bytes."""
     import pyarrow as pa
 
-    # Packed, because ``array.array`` takes half as long again.
-    ends: Any = pa.py_buffer(struct.pack(f"{len(values) + 1}i", *accumulate(map(len, values), initial=0)))
+    ends: Any = pa.py_buffer(_ends(map(len, values)))
     texts = pa.StringArray.from_buffers(len(values), ends, pa.py_buffer(b"".join(values)), validity)
     texts.validate(full=True)
     return texts

@@ -166,7 +166,8 @@ class NormalizedRows:
     ) -> dict[str, Iterable[Any]]:
         """Returns the columns of ``plain_table``; each can be gone through once.
 
-        The long texts are made one by one when their row is: all texts of a page do not fit into the processor's cache.
+        The records' own texts are made one by one when their row is: those of a page do not fit into the processor's
+        cache.
         """
         as_text = self._json_names - keep
         times = [format_ns(record.event_ns, _NORMALIZED_FRACTION_DIGITS) for record in records]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from itertools import groupby
 from typing import TypedDict, Unpack
 
@@ -187,14 +187,18 @@ class _SealRun:
     def may_have_been_sealed_at(self, unsigned: Seal) -> bool:
         """Returns whether an earlier run may have stated the time of a seal, if it states one.
 
-        Runs that state no time, as those of the operator and the command, follow runs that stated none: with the
-        signature, the key would vouch for a time that anybody may have written.
+        A run that states no time, such as one of the operator or the command, assumes that earlier runs stated none.
+        Otherwise the key would vouch for a time that anybody may have written. For the same reason, a stated time is
+        neither before the end of a window that the seal names, nor before the time that an earlier seal states.
         """
         if not unsigned.sealed_at:
             return True
         if self._sealed_at is None or unsigned.sealed_at > self._sealed_at:
             return False
-        return unsigned.sealed_at.astimezone(UTC).date() >= unsigned.day
+        named = filter(None, (read_manifest_key(one.key) for one in unsigned.manifests))
+        earliest = [key.window.end for key in named]
+        earliest += [one.sealed_at for one in self.chain.seals if one.sealed_at and one.number < unsigned.number]
+        return unsigned.sealed_at >= max(earliest, default=unsigned.sealed_at)
 
     def seal_days(self, days: Iterable[date]) -> list[VerificationError]:
         """Seals every day that passes its checks; returns the errors of the others."""
@@ -334,7 +338,10 @@ def _reason_not_to_sign(run: _SealRun, chain: SealChain, unsigned: Seal) -> str 
     if chain.findings:
         return "The chain of seals is broken."
     if not run.may_have_been_sealed_at(unsigned):
-        return "It states a time that is before its day, after this run, or in seals that state none."
+        return (
+            "It states a time, and this run states none; or its time is later than that of this run, or earlier than "
+            "the end of a window that it names or than the time of an earlier seal."
+        )
     keys = {one.key for one in unsigned.manifests}
     earlier = chain.day_before(unsigned.day, unsigned.number)
     try:

@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--write", action="store_true", help="write the figures and the pages")
     given = parser.parse_args(arguments)
-    if given.write and (given.small or set(given.only) != set(PIECES)):
-        parser.error("Only a whole run writes pages: leave out --only and --small.")
+    is_whole = not given.small and set(given.only) == set(PIECES) and given.records == WHOLE.load_records
+    if given.write and not is_whole:
+        parser.error("Only a whole run writes pages: leave out --only, --small and --records.")
     scale = SMALL if given.small else WHOLE._replace(load_records=given.records)
     kept = json.loads(KEPT.read_text()) if given.go_on and KEPT.exists() else {}
     figures = measured(given.only, scale, None if given.small else KEPT, kept)

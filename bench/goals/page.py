@@ -28,10 +28,11 @@ figures of the row are above the goal, it names them. These rules apply:
   windows have daily, hourly and quarter-hourly windows.
 - A time is CPU time, unless the row says wall time.
 - *Bare*, *full* and *prepared worker*: [Start of a task](task-start.md) describes these installations and this worker.
-- *Equal at all sizes*: the number of calls is the same, and no CPU time is more than 10 % or 0.01 s above the least.
-- *Constant in the history*: the task makes a fixed number of calls, the same at all sizes, and one or two more for
-  each window of the day. In the three histories, a day has 1, 24 or 96 windows. The CPU time may grow from one size to
-  the next as the number of windows of the day does, and by 10 % or 0.01 s more.
+- *Equal at all sizes*: the number of calls is the same. No CPU time exceeds the least by more than 10 % or 0.01 s,
+  whichever is larger.
+- *Constant in the history*: apart from one or two calls for each window of the day, the number of calls is the same. In
+  the three histories, a day has 1, 24 or 96 windows. The CPU time only has a bound: where the history is longer, the
+  day has more windows, too.
 
 Measured on {measured_on}: {machine}. {reached} of {count} goals are reached.
 

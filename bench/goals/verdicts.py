@@ -81,23 +81,22 @@ def equal_costs(costs: dict[int, Cost | None]) -> list[Figure]:
     return _compared(costs, {count: is_about(cost, least) for count, cost in costs.items() if cost is not None})
 
 
-def constant_costs(costs: dict[int, Cost | None], windows_a_day: dict[int, int], calls_a_window: int) -> list[Figure]:
-    """Returns whether the costs of one day depend on the windows of that day only, by number of windows.
+def constant_costs(
+    costs: dict[int, Cost | None], windows_a_day: dict[int, int], calls_a_window: int, cpu_seconds: float
+) -> list[Figure]:
+    """Returns whether the calls of one day depend on the windows of that day only, by number of windows.
 
-    The calls less those for each window of the day are the same at all sizes. The CPU time for each window of the day
-    is about the same as at the smaller size, or less.
+    The calls less those for each window of the day are the same at all sizes. The CPU time has a bound, because the
+    windows of a day are more where the history has more, so that a growth of the time has two possible causes.
     """
     if None in costs.values():
         return _compared(costs, {})
-    found: dict[int, bool] = {}
-    fixed, before = -1, (0.0, 1)
-    for count, cost in sorted(costs.items()):
-        assert cost is not None
-        windows, own = windows_a_day[count], cost.calls - calls_a_window * windows_a_day[count]
-        expected = before[0] * windows / before[1]
-        found[count] = fixed in {-1, own} and (not before[0] or is_about(cost, Cost(cost.calls, expected)))
-        fixed, before = own if fixed < 0 else fixed, (max(cost.cpu_seconds, SECONDS / 10), windows)
-    return _compared(costs, found)
+    known = {count: cost for count, cost in costs.items() if cost is not None}
+    fixed = {count: cost.calls - calls_a_window * windows_a_day[count] for count, cost in known.items()}
+    least = min(fixed.values())
+    return _compared(
+        costs, {count: fixed[count] == least and cost.cpu_seconds <= cpu_seconds for count, cost in known.items()}
+    )
 
 
 def is_about(cost: Cost, expected: Cost) -> bool:

@@ -94,7 +94,7 @@ WORSE: list[tuple[str, Change, str]] = [
     ("The same pull, run again: nothing", _s3("run again, nothing new", 5, 3), "**no**"),
     ("The same pull, run again: one late", _s3("run again, one late record", 10, 6), "**no**"),
     ("Pull with a lookback", _s3("lookback over 7 days, nothing late", 30, 9), "**no**: calls"),
-    ("Pull with a lookback", _s3("lookback over 7 days, nothing late", 29, 67), "**no**: time"),
+    ("Pull with a lookback", _s3("lookback over 7 days, nothing late", 29, 67), "**no**: waiting for the store"),
     ("Seal with nothing new", _s3("seal with nothing new", 5, 3), "**no**: seal"),
     ("Seal with nothing new", _s3("verify of one day of 10", 6, 5), "**no**: verify"),
     ("Seal and verify of one day", _s3("seal of one day of 540", 9, 9), "**no**: seal"),
@@ -160,6 +160,12 @@ def test_every_goal_but_the_offer_has_a_worse_figure(good: dict[str, Any]) -> No
     ]
 
 
+def test_sensors_that_did_not_poll_reach_no_goal(good: dict[str, Any]) -> None:
+    """No request and no client are no success."""
+    words = _words({**good, "sensors": {**good["sensors"], "requests": 0, "clients": 0}})
+    assert [word for work, word in words.items() if "deferred sensors" in work] == ["not measured"]
+
+
 def test_missing_figures_are_not_measured() -> None:
     """Without figures no goal is reached, and none is missed."""
     assert set(_words({}).values()) == {"not measured"}
@@ -208,24 +214,26 @@ def test_equal_costs_have_the_same_calls_and_about_the_same_time(
         ((Cost(6, 0.001), Cost(29, 0.024), Cost(101, 0.096)), [True, True, True]),
         ((Cost(6, 0.001), Cost(30, 0.024), Cost(101, 0.096)), [True, False, True]),
         ((Cost(6, 0.001), Cost(29, 0.024), Cost(102, 0.096)), [True, True, False]),
-        ((Cost(6, 0.1), Cost(29, 2.4), Cost(101, 10.5)), [True, True, True]),
-        ((Cost(6, 0.1), Cost(29, 2.4), Cost(101, 10.6)), [True, True, False]),
-        ((Cost(6, 0.0), Cost(29, 0.034), Cost(101, 0.15)), [True, True, False]),
+        ((Cost(6, 0.1), Cost(29, 0.2), Cost(101, 0.2)), [True, True, True]),
+        ((Cost(6, 0.1), Cost(29, 0.21), Cost(101, 0.2)), [True, False, True]),
+        ((Cost(0, 0.1), Cost(24, 0.1), Cost(97, 0.1)), [True, False, False]),
         ((Cost(6, 0.001), None, Cost(101, 0.096)), [None, None, None]),
     ],
 )
 def test_constant_costs_depend_on_the_windows_of_the_day_only(
     costs: tuple[Cost | None, ...], reached: list[bool | None]
 ) -> None:
-    """A call for each window of the day, a fixed number besides, and time in proportion to the windows of the day."""
-    assert _reached(constant_costs(dict(zip(SIZES, costs, strict=True)), SIZES, 1)) == reached
+    """A call for each window of the day, a fixed number besides, and a bound for the time."""
+    assert _reached(constant_costs(dict(zip(SIZES, costs, strict=True)), SIZES, 1, 0.2)) == reached
 
 
 def _reached(figures: list[Figure]) -> list[bool | None]:
     return [figure.is_reached for figure in figures]
 
 
-@pytest.mark.parametrize("arguments", [["--small", "--write"], ["--only", "steps", "--write"]])
+@pytest.mark.parametrize(
+    "arguments", [["--small", "--write"], ["--only", "steps", "--write"], ["--records", "10", "--write"]]
+)
 def test_partial_run_writes_no_page(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Only a run of all pieces at full size may write; the command ends before it measures anything."""
     with pytest.raises(SystemExit):

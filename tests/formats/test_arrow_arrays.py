@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_audit_provider.core.api.records import ApiVersion, lines_of
 from airflow_audit_provider.formats import arrow_arrays
 from airflow_audit_provider.formats.arrow_arrays import ArrayBuilder, arrays_from_buffers
+from airflow_audit_provider.formats.part_format import part_format
+from tests.formats.odd_records import odd_records, raw_of, records_of
 from tests.hypothesis_profiles import examples
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -26,6 +29,7 @@ _COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.int64(), _INTEGERS),
     (_TIME, _INTEGERS),
     (pa.bool_(), st.booleans()),
+    (pa.list_(pa.string()), st.lists(_TEXTS, max_size=3).map(tuple)),
 ]
 
 
@@ -103,19 +107,43 @@ def test_builder_takes_pyarrow_once_the_import_of_pandas_pays_off() -> None:
     assert all([one.to_pylist() for one in arrays] == [["a", "b"], [1, 2]] for arrays in built)
 
 
-@pytest.mark.parametrize("missing", ["pandas", "numpy"])
-def test_builder_takes_pyarrow_where_it_imports_nothing(missing: str) -> None:
-    """Where pandas or numpy is missing, and where pandas is imported already, ``pyarrow.array`` is faster."""
-    with (
-        mock.patch.object(arrow_arrays, "arrays_from_buffers") as from_buffers,
-        mock.patch.object(arrow_arrays, "_has_pandas", return_value=missing != "pandas"),
-    ):
-        with mock.patch.dict(sys.modules):
-            sys.modules.pop(missing, None)
-            ArrayBuilder().build([["a"]], [pa.string()])
-        with mock.patch.dict(sys.modules, {"pandas": mock.Mock()}):
-            ArrayBuilder().build([["a"]], [pa.string()])
-    from_buffers.assert_not_called()
+@pytest.mark.parametrize(
+    ("has_numpy", "has_pandas", "is_imported", "imports"),
+    [(True, True, False, True), (False, True, False, False), (True, False, False, False), (True, True, True, False)],
+)
+def test_pandas_is_imported_only_where_it_and_numpy_are_installed(
+    has_numpy: bool, has_pandas: bool, is_imported: bool, imports: bool
+) -> None:
+    """Where ``pyarrow.array`` imports nothing, it is used, because it is faster."""
+    with mock.patch.dict(sys.modules), mock.patch.object(arrow_arrays, "_has_pandas", return_value=has_pandas):
+        for name, is_there in (("numpy", has_numpy), ("pandas", is_imported)):
+            sys.modules.pop(name, None)
+            if is_there:
+                sys.modules[name] = mock.Mock()
+        assert arrow_arrays._imports_pandas() is imports
+
+
+@pytest.mark.parametrize("schema", ["raw", "normalized", "ocsf", "ocsf-1.3"])
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_parts_are_the_same_whether_pandas_is_imported_or_not(version: ApiVersion, schema: str) -> None:
+    """Records of every kind, odd ones and one that changes roles included, give the same bytes in both ways."""
+    many, few = [{"id": "1", "name": "DNS"}, {"id": "2", "name": "Administrator"}], [{"id": "1", "name": "DNS"}]
+    member = {"user": {"id": "0" * 32, "email": "bob@example.com"}}
+    fields: dict[str, Any] = {
+        "actor": {"id": "1" * 32, "email": "ann@example.com", "type": "user"},
+        "action": {"type": "update", "result": True},
+        "resource": {"type": "account.member", "id": "2" * 32},
+        "newValueJson": {**member, "roles": many},
+        "oldValueJson": {**member, "roles": few},
+    }
+    role = raw_of(ApiVersion.V1, "role", **fields)
+    records = [*odd_records(version), *(records_of(version, role) if version is ApiVersion.V1 else [])]
+    parts = []
+    for imports in (True, False):
+        with mock.patch.object(arrow_arrays, "_imports_pandas", return_value=imports):
+            encoder = part_format("parquet", None, schema).open_encoder(version)
+            parts.append(encoder.encode(records, lines_of(records)) + encoder.finish())
+    assert parts[0] == parts[1]
 
 
 @pytest.mark.integration

@@ -110,6 +110,7 @@ def test_planted_seal_is_neither_signed_nor_stamped_and_is_severe(store: MemoryS
     ("sealed_at", "run_at"),
     [
         (DAY_1 - timedelta(days=400), LATER),
+        (DAY_1 + timedelta(hours=1), LATER),
         (LATER + timedelta(days=3000), LATER),
         (LATER + timedelta(days=3000), None),
         (DAY_1 + timedelta(days=1), None),
