@@ -50,8 +50,8 @@ def add_report(commands: Commands) -> None:
     parser.add_argument(
         "--at",
         metavar="TIME",
-        help="date or RFC 3339 time that decides what is due and what expires; default: now. If two "
-        "runs have the same time, destination, other options and version of this package, they write the same bytes of HTML",
+        help="date or RFC 3339 time that decides what is due and what expires; default: now. If two runs have the "
+        "same time, destination, other options and version of this package, they write the same bytes of HTML",
     )
     parser.add_argument(
         "--changes",
