@@ -97,7 +97,7 @@ def rows_of(figures: dict[str, Any]) -> list[Row]:
 def _calls(found: Measured) -> Iterator[Row]:
     pull = "pull of the next day"
     yield Row(
-        "First pull of a window of 2,000 records into S3, where another window is committed",
+        "Pull of a new window of 2,000 records into a destination in S3 that has a committed window",
         "at most 8 calls, 5 of them one after the other",
         [_s3_calls(found, pull, 8), _s3_depth(found, pull, 5)],
         GROWTH,
@@ -208,7 +208,7 @@ def _seal_calls(found: Measured) -> Figure:
     return (
         figure
         if signed is None
-        else figure._replace(text=f"{figure.text}, and {signed[0]} with a signature, after 10 days")
+        else figure._replace(text=f"{figure.text} ({signed[0]} with a signature, measured with a history of 10 days)")
     )
 
 

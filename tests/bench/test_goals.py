@@ -89,8 +89,8 @@ def _start(environment: str, task: str) -> Change:
 
 
 WORSE: list[tuple[str, Change, str]] = [
-    ("First pull of a window", _s3("pull of the next day", 9, 5), "**no**: calls"),
-    ("First pull of a window", _s3("pull of the next day", 8, 6), "**no**: one after the other"),
+    ("Pull of a new window", _s3("pull of the next day", 9, 5), "**no**: calls"),
+    ("Pull of a new window", _s3("pull of the next day", 8, 6), "**no**: one after the other"),
     ("The same pull, run again: nothing", _s3("run again, nothing new", 5, 3), "**no**"),
     ("The same pull, run again: one late", _s3("run again, one late record", 10, 6), "**no**"),
     ("Pull with a lookback", _s3("lookback over 7 days, nothing late", 30, 9), "**no**: calls"),
