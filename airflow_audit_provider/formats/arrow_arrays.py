@@ -59,7 +59,7 @@ def _has_pandas() -> bool:
 def arrays_from_buffers(columns: Sequence[Sequence[Any]], kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
     """Returns columns of texts, lists of texts, integers, times as integers, or booleans as arrays. Needs numpy.
 
-    Raises ``NotImplementedError`` for another type.
+    A column of another type is made by ``pyarrow.array``.
     """
     import pyarrow as pa
 
@@ -75,7 +75,9 @@ def _others(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
         return _lists_of_texts(values, kind)
     if pa.types.is_boolean(kind) or pa.types.is_int64(kind) or pa.types.is_timestamp(kind):
         return _numbers(values, kind)
-    raise NotImplementedError(f"No array of {kind} is made from buffers.")
+    # The import of pandas takes two seconds; to fail instead would keep the window from being written.
+    made: pa.Array[Any] = pa.array(values, kind, memory_pool=pa.system_memory_pool())
+    return made
 
 
 def _lists_of_texts(values: Sequence[Sequence[Any] | None], kind: Any) -> pa.Array[Any]:

@@ -35,8 +35,8 @@ POLLS_A_MINUTE = 2
 class _InstantSlicer(Slicer):
     """A slicer for requests that take no time, because the clock advances only while a thread waits for the limit."""
 
-    def note_throttling(self, delay_seconds: float, trip_seconds: float) -> None:  # noqa: ARG002 - other threads' waits
-        """Updates whether requests are throttled, by the delays alone."""
+    def note_throttling(self, delay_seconds: float, trip_seconds: float) -> None:  # noqa: ARG002 - signature of Slicer
+        """Updates whether requests are throttled, by the delays alone: a round trip would have other threads' waits."""
         super().note_throttling(delay_seconds, 0.0)
 
 
@@ -62,10 +62,9 @@ def count_pages(records: int) -> dict[str, Any]:
 
 def count_polls(sensor_count: int, minutes: int) -> dict[str, Any]:
     """Returns the requests and clients of equal deferred sensors, none of which finds what it waits for."""
-    # Sets the folder of Airflow before Airflow is imported.
     import pytest
 
-    import tests.airflow_fixtures  # noqa: F401 - imported for that
+    import tests.airflow_fixtures  # noqa: F401 - sets the folder of Airflow before Airflow is imported
     from tests.operators.task_setup import TaskSetup
     from tests.sensors.stepped_polls import SteppedClock, count_clients
 

@@ -30,6 +30,7 @@ _COLUMNS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (_TIME, _INTEGERS),
     (pa.bool_(), st.booleans()),
     (pa.list_(pa.string()), st.lists(_TEXTS, max_size=3).map(tuple)),
+    (pa.list_(pa.int64()), st.lists(_INTEGERS, max_size=3)),
 ]
 
 
