@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -39,7 +40,7 @@ from bench.fake_server import running_fake
 from bench.job import DAY, Job, instant
 
 RUNS = 5
-A_RECORD = "µs a record"
+A_RECORD, A_KEY = "µs a record", "µs a key"
 _START = """
 import sys, time
 from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, ObjectStoragePath
@@ -90,15 +91,36 @@ def main() -> int:
 
 
 def measured_listing() -> Iterator[Figure]:
-    """Lists a local dataset of hourly windows, each with one part and one manifest."""
+    """Lists a local dataset of hourly windows, each with one part and one manifest; to compare, asks for all sizes."""
     with TemporaryDirectory() as folder:
         _make_dataset(Path(folder))
         store = LocalStore(folder)
         for prefix, place in ((MANIFEST_FOLDER, "all manifests"), ("", "everything")):
-            for what, list_by in (("keys", store.list_keys), ("keys with sizes", store.list_sizes)):
-                count = len(list(list_by(prefix)))
-                seconds = _cpu_seconds(partial(_list_all, list_by, prefix))
-                yield Figure(f"listing {place}, {what}", seconds / count * 1e6, "µs a key")
+            keys = list(store.list_keys(prefix))
+            if [key for key, _ in store.list_sizes(prefix)] != keys:
+                raise RuntimeError(f"The two listings of {place} differ.")
+            actions = [
+                partial(_list_all, store.list_keys, prefix),
+                partial(_list_all, store.list_sizes, prefix),
+                partial(_stat_all, f"{folder}/{prefix}"),
+            ]
+            seconds = _seconds_in_turns(time.process_time, *actions)
+            micros = [one / len(keys) * 1e6 for one in seconds]
+            yield Figure(f"listing {place}, keys", micros[0], A_KEY)
+            yield Figure(f"listing {place}, keys with sizes", micros[1], A_KEY)
+            yield Figure(f"os.scandir and os.stat of {place}, to compare", micros[2], A_KEY)
+
+
+def _stat_all(folder: str) -> None:
+    """Asks for the size of each file below a folder."""
+    folders = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                else:
+                    entry.stat()
 
 
 def _list_all(list_by: Callable[[str], Iterable[object]], prefix: str) -> None:
@@ -189,7 +211,10 @@ def measured_side_by_side() -> Iterator[Figure]:
                 _check_verified(folder, _WINDOW_RECORDS)
                 verification = partial(verify, LocalStore(folder))
                 floor = partial(_digest_files, form, _parts(folder))
-                micros = [seconds / _WINDOW_RECORDS * 1e6 for seconds in _wall_seconds_in_turns(verification, floor)]
+                micros = [
+                    seconds / _WINDOW_RECORDS * 1e6
+                    for seconds in _seconds_in_turns(time.perf_counter, verification, floor)
+                ]
                 yield Figure(f"verification of 24 windows of {form}, wall time", micros[0], A_RECORD)
                 yield Figure(f"digests of 24 windows of {form}, one thread, wall time", micros[1], A_RECORD)
 
@@ -239,7 +264,7 @@ def _digest_table(form: str, parts: list[bytes]) -> None:
     text_digest, columns = hashlib.sha256(), _RECORD_COLUMNS[form]
     for part in parts:
         hashlib.sha256(part).digest()
-        for rows in parquet.ParquetFile(pa.BufferReader(part)).iter_batches(1000, columns=columns, use_threads=False):
+        for rows in parquet.ParquetFile(pa.BufferReader(part)).iter_batches(4000, columns=columns, use_threads=False):
             texts: Any = rows.column(columns[0]).buffers()[-1]
             text_digest.update(texts)
 
@@ -283,14 +308,14 @@ def _cpu_seconds(action: Callable[[], object]) -> float:
     return median(seconds)
 
 
-def _wall_seconds_in_turns(*actions: Callable[[], object]) -> list[float]:
-    """Returns the wall time of each action, as the median of several turns after one that is not measured."""
+def _seconds_in_turns(clock: Callable[[], float], *actions: Callable[[], object]) -> list[float]:
+    """Returns the time of each action, as the median of several turns after one that is not measured."""
     seconds: list[list[float]] = [[] for _ in actions]
     for _ in range(RUNS + 1):
         for action, found in zip(actions, seconds, strict=True):
-            before = time.perf_counter()
+            before = clock()
             action()
-            found.append(time.perf_counter() - before)
+            found.append(clock() - before)
     return [median(found[1:]) for found in seconds]
 
 

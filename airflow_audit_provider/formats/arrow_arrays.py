@@ -37,13 +37,24 @@ class ArrayBuilder:
 
     def build(self, columns: Sequence[Sequence[Any]], kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
         """Returns columns as arrays; raises ``ArrowInvalid`` for text that is not valid UTF-8."""
-        import pyarrow as pa
-
         if self._left_count <= 0 or not _imports_pandas():
-            pool = pa.system_memory_pool()
-            return [pa.array(values, kind, memory_pool=pool) for values, kind in zip(columns, kinds, strict=True)]
+            return [_by_pyarrow(values, kind) for values, kind in zip(columns, kinds, strict=True)]
         self._left_count -= sum(map(len, columns))
         return arrays_from_buffers(columns, kinds)
+
+
+def _by_pyarrow(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    pool = pa.system_memory_pool()
+    try:
+        return pa.array(values, kind, memory_pool=pool)
+    except pa.ArrowTypeError:
+        if not pa.types.is_string(kind):
+            raise
+    # Other buffers than bytes, such as raw JSON. ``memoryview`` refuses what is no buffer.
+    plain = [bytes(memoryview(value)) if not isinstance(value, (str, type(None))) else value for value in values]
+    return pa.array(plain, kind, memory_pool=pool)
 
 
 def _imports_pandas() -> bool:
@@ -194,14 +205,21 @@ def _joined(values: Sequence[Any]) -> _Column:
     except TypeError:
         null_count = values.count(None)
     if null_count:
-        nothing = b"" if isinstance(next(filter(None, values), None), bytes) else ""
+        nothing = "" if isinstance(next(filter(None, values), None), str) else b""
         values = [value or nothing for value in values]
     try:
         return _Column("\0".join(values).encode(), null_count, is_utf8=True)
     except TypeError:
-        # A column of JSON has bytes.
-        content = _SEPARATOR.join(_utf8(values))
+        content = _joined_bytes(values)
         return _Column(content, null_count, is_utf8=content.isascii())
+
+
+def _joined_bytes(values: Sequence[Any]) -> bytes:
+    """Returns a column of JSON, which has bytes, and may have texts among them."""
+    try:
+        return _SEPARATOR.join(values)
+    except TypeError:
+        return _SEPARATOR.join(_utf8(values))
 
 
 def _utf8(values: Sequence[Any]) -> Sequence[bytes]:

@@ -13,12 +13,10 @@ import msgspec
 
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.compression import Compressor, open_plain
-from airflow_audit_provider.formats.part_rows import PartRows
+from airflow_audit_provider.formats.part_rows import PIECE_BYTES, PartRows
 from airflow_audit_provider.formats.tables import Rows
 
 _READ_RECORDS = 1000
-# Larger ones leave the processor's cache between decompression, digest and decoder.
-_PIECE_BYTES = 1 << 18
 
 
 class JsonlEncoder:
@@ -56,7 +54,7 @@ def read_jsonl(compression: str, content: bytes, column: str | None, id_path: st
 def read_jsonl_pieces(compression: str, content: bytes) -> Iterator[bytes]:
     """Yields the lines of a part in pieces that end anywhere."""
     with open_plain(compression, content) as lines:
-        while piece := lines.read(_PIECE_BYTES):
+        while piece := lines.read(PIECE_BYTES):
             yield piece
 
 

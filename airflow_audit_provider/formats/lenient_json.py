@@ -44,8 +44,8 @@ def any_number(digits: str) -> int | float:
 
 
 def readable(value: Any) -> Any:
-    """Returns bytes as text, with replacement characters for invalid UTF-8; returns any other value unchanged."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    """Returns bytes and raw JSON as text, with replacement characters for invalid UTF-8; any other value unchanged."""
+    return str(value, "utf-8", "replace") if isinstance(value, (bytes, msgspec.Raw)) else value
 
 
 def fit_integer(value: Any) -> int | None:

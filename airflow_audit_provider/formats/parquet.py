@@ -8,13 +8,14 @@ Invariant: every part of one schema has the same Parquet schema, also an empty p
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.arrow import ParquetLayout
-from airflow_audit_provider.formats.part_rows import PartRows
+from airflow_audit_provider.formats.part_rows import PIECE_BYTES, PartRows
 from airflow_audit_provider.formats.tables import Rows
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 # 50 MB while they wait; its row groups have no bound by count, because a part has at most 25,000 records.
 _ROW_GROUP_BYTES = 16 << 20
 _READ_RECORDS = 1000
+# Without Python strings, more rows fit into memory, and fewer calls hand the interpreter's lock to other threads.
+_GROUP_BYTES = 4 << 20
+_MOST_ROWS = 4000
 # Half of what a page may have where its size is bounded.
 _PAGE_BYTES = 512 << 10
 
@@ -112,27 +116,43 @@ def read_parquet_lines(content: bytes, column: str, id_path: str) -> Iterator[tu
     from pyarrow import compute
 
     # Two columns are so little that handing them to threads takes longer.
-    for texts, ids in _batches(content, column, id_path, use_threads=False):
+    for texts, ids in _batches(content, column, id_path, most_bytes=_GROUP_BYTES, use_threads=False):
         _check_texts(texts)
         _check_texts(ids)
         ids.validate(full=True)
         # The line feeds come from Arrow, without an object for each text.
         lines: Any = compute.binary_join_element_wise(texts, "", "\n")
         _, ends, joined = lines.buffers()
-        yield joined[: memoryview(ends).cast("i")[len(lines)]].to_pybytes(), len(lines)
+        offsets = memoryview(ends).cast("i")[: len(lines) + 1]
+        first = 0
+        while first < len(lines):
+            last = max(first + 1, bisect_right(offsets, offsets[first] + PIECE_BYTES) - 1)
+            yield joined[offsets[first] : offsets[last]].to_pybytes(), last - first
+            first = last
 
 
-def _batches(content: bytes, column: str, id_path: str, *, use_threads: bool) -> Iterator[tuple[Any, Any]]:
-    """Yields the columns of texts and ids of consecutive rows."""
+def _batches(
+    content: bytes, column: str, id_path: str, *, most_bytes: int | None = None, use_threads: bool
+) -> Iterator[tuple[Any, Any]]:
+    """Yields the columns of texts and ids of consecutive rows, a thousand or some ``most_bytes`` of text at a time."""
     import pyarrow as pa
     from pyarrow import parquet
 
     file = parquet.ParquetFile(pa.BufferReader(content))
+    most = _READ_RECORDS if most_bytes is None else _rows_in(file.metadata, column, most_bytes)
     group, _, name = id_path.rpartition(".")
     # A whole row group as Python strings takes too much memory.
-    for rows in file.iter_batches(_READ_RECORDS, columns=[column, id_path], use_threads=use_threads):
+    for rows in file.iter_batches(most, columns=[column, id_path], use_threads=use_threads):
         outer: Any = rows.column(group or name)
         yield rows.column(column), outer.field(name) if group else outer
+
+
+def _rows_in(metadata: Any, column: str, most_bytes: int) -> int:
+    """Returns how many rows have about so many bytes of a column, as the file states its size."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    size_bytes = sum(one.total_uncompressed_size for one in columns if one.path_in_schema == column)
+    return max(1, min(_MOST_ROWS, most_bytes * metadata.num_rows // max(1, size_bytes)))
 
 
 def _check_texts(column: Any) -> None:

@@ -129,6 +129,12 @@ class NormalizedRows:
         times = [record.event_ns // _NS_PER_US for record in records]
         return self._table(records, times, normalize(self._version, records, lines, self.type_mismatches))
 
+    def _arrow_table(self, records: Sequence[AuditRecord], lines: bytes) -> Table:
+        """Returns every column as ``table`` does, but JSON may be ``msgspec.Raw``."""
+        times = [record.event_ns // _NS_PER_US for record in records]
+        values = normalize(self._version, records, lines, self.type_mismatches, is_json_raw=True)
+        return self._table(records, times, values)
+
     def _table(self, records: Sequence[AuditRecord], times: Sequence[Any], table: Table) -> Table:
         table["id"] = [record.id for record in records]
         table["event_time"] = times
@@ -150,7 +156,7 @@ class NormalizedRows:
 
     def to_arrow(self, records: Sequence[AuditRecord], lines: bytes) -> arrow.ArrowRows:
         """Returns the table as Arrow columns."""
-        table = self.table(records, lines)
+        table = self._arrow_table(records, lines)
         return arrow.table_to_arrow(self.layout.schema, table, normalized.RAW_COLUMN, self._absent)
 
     def plain_table(self, records: Sequence[AuditRecord], lines: bytes, keep: AbstractSet[str] = frozenset()) -> Table:

@@ -33,7 +33,7 @@ from airflow_audit_provider._airflow.config import (
     settle_delay_or_configured,
 )
 from airflow_audit_provider._airflow.destinations import check_destination, dataset_uri
-from airflow_audit_provider._airflow.garbage_collection import collector_paused
+from airflow_audit_provider._airflow.faster_imports import collector_paused, one_linear_algebra_thread
 from airflow_audit_provider._airflow.stitched_landing import StitchedLanding
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
@@ -264,7 +264,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the run's window; returns its summary."""
-        with translate_task_errors(self):
+        with translate_task_errors(self), one_linear_algebra_thread():
             run_window = self._run_window(context)
             if self.history is not None:
                 return self._publish(context, self._land_stitched(context, run_window))

@@ -9,10 +9,10 @@ than ``MOST_BYTES`` of parts are in memory, or one part if it is larger.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Semaphore
 from typing import NamedTuple
 
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
@@ -23,7 +23,7 @@ from airflow_audit_provider.formats.part_format import committed_format
 
 # A read of a small object from S3 takes some 30 ms.
 _MOST_READ = 16
-# More threads find no processor, and each needs some 20 MB for the rows of a Parquet file.
+# More threads wait for the interpreter's lock, and each needs some 20 MB for the rows of a Parquet file.
 _MOST_CHECKED = 4
 # A part has at most 128 MiB unless ``max_part_bytes`` says otherwise.
 MOST_BYTES = 128 << 20
@@ -38,11 +38,11 @@ class OpenWindow(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """The check of a part, or the end of a window if there is none."""
+    """The read of a part, which returns its check, or the end of a window if there is none."""
 
     window: OpenWindow
     size_bytes: int = 0
-    checked: Future[int] | None = None
+    read: Future[Future[int]] | None = None
 
 
 class PartsSideBySide:
@@ -55,8 +55,10 @@ class PartsSideBySide:
         self.size_bytes = 0
         self._store = store
         self._listed_bytes = listed_bytes
-        self._pool = ThreadPoolExecutor(_MOST_READ, thread_name_prefix="audit-log-verify")
-        self._processors = Semaphore(_MOST_CHECKED)
+        self._reads = ThreadPoolExecutor(_MOST_READ, thread_name_prefix="audit-log-read")
+        # More threads than processors only hand the interpreter's lock and the caches over more often.
+        most_checked = min(_MOST_CHECKED, _processor_count())
+        self._checks = ThreadPoolExecutor(most_checked, thread_name_prefix="audit-log-check")
         self._steps: deque[_Step] = deque()
         self._held_bytes = 0
 
@@ -68,15 +70,19 @@ class PartsSideBySide:
             while self._steps:
                 yield from self._settle()
         finally:
-            self._pool.shutdown(cancel_futures=True)
+            try:
+                self._reads.shutdown(cancel_futures=True)
+            finally:
+                # All reads have ended, so nothing waits for a check that is cancelled.
+                self._checks.shutdown(cancel_futures=True)
 
     def _start(self, window: OpenWindow) -> Iterator[OpenWindow]:
-        previous: Future[int] | None = None
+        previous: Future[Future[int]] | None = None
         for part in window.check.parts:
             while self._steps and not self._has_room(part):
                 yield from self._settle()
             # Threads take parts in this order, so the previous one of a window is never behind this one.
-            previous = self._pool.submit(self._check, window.check, part, self._listed_bytes(part.key), previous)
+            previous = self._reads.submit(self._read, window.check, part, self._listed_bytes(part.key), previous)
             self._held_bytes += part.size_bytes
             self._steps.append(_Step(window, part.size_bytes, previous))
         self._steps.append(_Step(window))
@@ -86,25 +92,41 @@ class PartsSideBySide:
 
     def _settle(self) -> Iterator[OpenWindow]:
         """Waits for the oldest step; yields its window if that was the last one."""
-        window, size_bytes, checked = self._steps.popleft()
-        if checked is None:
+        window, size_bytes, read = self._steps.popleft()
+        if read is None:
             yield window
         else:
-            self.size_bytes += checked.result()
+            self.size_bytes += _finished(read)
             self._held_bytes -= size_bytes
 
-    def _check(self, check: WindowCheck, part: Part, listed_bytes: int | None, previous: Future[int] | None) -> int:
-        """Checks a part after the previous one of its window; returns how many bytes were read."""
+    def _read(
+        self, check: WindowCheck, part: Part, listed_bytes: int | None, previous: Future[Future[int]] | None
+    ) -> Future[int]:
+        """Reads a part, and has it checked after the previous one of its window."""
         is_read = listed_bytes is None or listed_bytes == part.size_bytes
         content = self._store.read(part.key) if is_read else None
         if previous is not None:
-            previous.result()
-        with self._processors:
-            if not check.check_size(part, listed_bytes):
-                return 0
-            if check.check_bytes(part, content) and content is not None and check.newest is not None:
-                check_part_records(check, check.newest.manifest, part, content)
-        return len(content or b"")
+            _finished(previous)
+        return self._checks.submit(_check_part, check, part, listed_bytes, content)
+
+
+def _finished(read: Future[Future[int]]) -> int:
+    """Waits until a part was read and checked; returns how many bytes were read."""
+    return read.result().result()
+
+
+def _processor_count() -> int:
+    """Returns the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_part(check: WindowCheck, part: Part, listed_bytes: int | None, content: bytes | None) -> int:
+    """Checks a part; returns how many bytes were read."""
+    if not check.check_size(part, listed_bytes):
+        return 0
+    if check.check_bytes(part, content) and content is not None and check.newest is not None:
+        check_part_records(check, check.newest.manifest, part, content)
+    return len(content or b"")
 
 
 def check_part_records(check: WindowCheck, manifest: Manifest, part: Part, content: bytes) -> None:

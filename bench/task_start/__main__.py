@@ -48,8 +48,6 @@ FORMS: dict[str, dict[str, str]] = {
 }
 # Nobody in the fake has this address, so that the window has no records.
 NO_RECORDS = {"actor_email": "nobody@example.com"}
-# The variable that docs/how-to/task-start.md names.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 PREPARED = ", prepared worker"
 
 
@@ -73,7 +71,7 @@ CASES = (
 class Figure(NamedTuple):
     """Median CPU seconds of a task in an environment, and those of the empty task in the same turns.
 
-    The name of the environment ends with ``PREPARED`` if the worker has the settings of docs/how-to/task-start.md.
+    The name of the environment ends with ``PREPARED`` if the worker has the imports of docs/how-to/task-start.md.
     """
 
     environment: str
@@ -150,8 +148,8 @@ def measured(environments: list[str], runs: int) -> Iterator[Figure]:
         for name in environments:
             with ExitStack() as workers:
                 pair = {
-                    name + suffix: workers.enter_context(_worker(python_of(name), folder, source, server, has_settings))
-                    for suffix, has_settings in (("", False), (PREPARED, True))
+                    name + suffix: workers.enter_context(_worker(python_of(name), folder, source, server, has_imports))
+                    for suffix, has_imports in (("", False), (PREPARED, True))
                 }
                 for case in CASES:
                     yield from _figures(case, pair, folder, runs)
@@ -187,11 +185,11 @@ def _arguments(case: Case, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _worker(python: str, folder: Path, source: Source, server: S3Server, has_settings: bool) -> Iterator[_Worker]:
-    """Starts a worker whose connections are the fake and the S3 server, with the settings of the page or without."""
+def _worker(python: str, folder: Path, source: Source, server: S3Server, has_imports: bool) -> Iterator[_Worker]:
+    """Starts a worker whose connections are the fake and the S3 server, with the imports of the page or without."""
     home = folder / uuid4().hex
     (home / "config").mkdir(parents=True)
-    (home / "config" / "airflow_local_settings.py").write_text(early_imports() if has_settings else "")
+    (home / "config" / "airflow_local_settings.py").write_text(early_imports() if has_imports else "")
     extra = {"account_id": source.job.account_id}
     cloudflare = {"conn_type": "cloudflare", "host": source.job.base_url, "password": source.job.token, "extra": extra}
     settings = {
@@ -210,7 +208,7 @@ def _worker(python: str, folder: Path, source: Source, server: S3Server, has_set
     with (folder / "worker.log").open("ab") as log:
         child = subprocess.Popen(
             [python, str(WORKER)],
-            env={**kept, **settings, **(ONE_THREAD if has_settings else {})},
+            env={**kept, **settings},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -234,9 +232,8 @@ Each row is one pull of a day into a destination that has one committed window, 
 process that its supervisor forks. The figure is the CPU time of that process, less that of a DAG with one empty `@task`
 in the same worker, measured in turns. Neither the API nor S3 has TLS here. *Bare* is an installation with the extras
 `parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. A *prepared worker*
-has both settings of [Start tasks faster](../how-to/task-start.md): it imports some modules before it forks tasks, and
-numpy starts no threads. Figures are medians of {runs} runs, in seconds. The goal is at most {bound} s; {above} of the
-{count} figures are above it.
+imports the modules of [Start tasks faster](../how-to/task-start.md) before it forks tasks. Figures are medians of
+{runs} runs, in seconds. The goal is at most {bound} s; {above} of the {count} figures are above it.
 
 Measured on {measured_on}: {machine}. The empty task takes {empties}.
 
@@ -260,9 +257,12 @@ provider uses the amazon provider all the same, because otherwise it would have 
 endpoints of a connection by itself. If it found others than the amazon provider finds, it would act on S3 as another
 user.
 
-A pull into Parquet also imports pyarrow, which takes 0.03 s, or 0.12 s if numpy is installed, which pyarrow then
-imports. About 0.05 s of the 0.12 s is the start of numpy's threads for linear algebra, one for each core. Neither
-pandas nor another store's file system is imported.
+A pull into Parquet also imports pyarrow, which takes 0.03 s, or 0.07 s if numpy is installed, which pyarrow then
+imports. Neither pandas nor another store's file system is imported.
+
+numpy usually starts a thread for linear algebra for each core when it is imported, which takes 0.05 to 0.1 s on two
+cores. This provider does no linear algebra. So if a task of the land operator imports numpy, numpy starts none. To
+have another number of threads, set `OPENBLAS_NUM_THREADS` in the environment of the workers.
 
 In a prepared worker, a task still has to do three things: import some modules of this provider (0.04 s) and, for
 Parquet, pyarrow; create the client; and send the requests.

@@ -30,7 +30,6 @@ SHORT_FILE_LINES = 40
 # Files of the package that are shorter, each with the reason why it is a module of its own.
 SHORT_FILES = {
     "_airflow/observability/metrics.py": "the metrics are one of the observers, beside tracing and the progress log",
-    "_airflow/garbage_collection.py": "the interpreter's own state, which no other module changes",
     "adapters/storage/s3_models.py": "botocore's files, apart from the calls to S3",
     "_airflow/html_templates.py": "the coverage page and the reports share the escaping of their templates",
     "_airflow/connection_form.py": "only Airflow before 3.2 imports the widgets",

@@ -127,7 +127,12 @@ WORSE: list[tuple[str, Change, str]] = [
     ("500 deferred sensors", _piece("sensors", requests=121, minutes=10), "**no**: requests a minute"),
     ("500 deferred sensors", _piece("sensors", clients=2), "**no**: clients"),
     ("Pages of a pull", _piece("pages", requests=316), "**no**"),
-    ("Listing", _step("listing everything, keys", 5.01), "**no**: keys of everything"),
+    ("Listing of a local store: keys", _step("listing everything, keys", 5.01), "**no**: everything"),
+    (
+        "Listing of a local store: keys with sizes",
+        _step("listing everything, keys with sizes", 5.21),
+        "**no**: everything",
+    ),
     ("Encoding of normalized Parquet", _step("encoding v2 as normalized parquet", 8.01), "**no**: v2"),
     ("Encoding of OCSF Parquet", _step("encoding v1 as ocsf parquet", 25.01), "**no**: v1"),
     ("Encoding of OCSF JSON Lines", _step("encoding v1 as ocsf jsonl", 25.01), "**no**: v1"),

@@ -24,7 +24,7 @@ DECLARATIONS = re.compile(
     r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock|\.storage(\.(libraries|uris))?)?"
     r"|formats(\.(options|ocsf(\.severity)?))?"
     r"|core(\.(limits|archive(\.security_lake)?|windows(\.window)?|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
-    r"|_airflow(\.(arguments|compat|config|deferral|destinations|garbage_collection|stitched_landing|task_errors))?"
+    r"|_airflow(\.(arguments|compat|config|deferral|destinations|faster_imports|stitched_landing|task_errors))?"
     r"|operators(\.(audit_logs|changes|coverage|detect|plan|verify|seal|reconcile|report|warehouses))?"
     r"|sensors(\.audit_logs)?|triggers(\.(audit_logs|deadline))?)"
 )

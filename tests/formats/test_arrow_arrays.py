@@ -7,12 +7,13 @@ import sys
 from typing import Any
 from unittest import mock
 
+import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.api.records import ApiVersion, lines_of
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.formats import arrow_arrays
 from airflow_audit_provider.formats.arrow_arrays import ArrayBuilder, arrays_from_buffers
 from airflow_audit_provider.formats.part_format import part_format
@@ -139,12 +140,63 @@ def test_parts_are_the_same_whether_pandas_is_imported_or_not(version: ApiVersio
     }
     role = raw_of(ApiVersion.V1, "role", **fields)
     records = [*odd_records(version), *(records_of(version, role) if version is ApiVersion.V1 else [])]
+    parts = _parts_in_both_ways(version, schema, records)
+    assert parts[0] == parts[1]
+
+
+@pytest.mark.parametrize("schema", ["normalized", "ocsf"])
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_json_that_is_no_utf8_gives_the_same_parts(version: ApiVersion, schema: str) -> None:
+    """JSON with bytes that are not UTF-8, a NUL beside it, explicit nulls, and a page that is read in halves."""
+    name = "newValueJson" if version is ApiVersion.V1 else "resource"
+    values = [b'"\xff"', b"{}", b"null", b'{"request":"\xff","scope":"zone"}', b'{"request":null}', b"7"]
+    raws = [
+        raw_of(version, f"{number}\0")[:-1] + b',"%s":%s}' % (name.encode(), value)
+        for number, value in enumerate(values)
+        for _ in range(3)
+    ]
+    records = [one for raw in raws for one in records_of(version, raw)]
+    parts = _parts_in_both_ways(version, schema, records)
+    assert parts[0] == parts[1]
+
+
+def _parts_in_both_ways(version: ApiVersion, schema: str, records: list[AuditRecord]) -> list[bytes]:
+    """Returns a part whose arrays come from buffers, and one whose arrays pyarrow makes."""
     parts = []
     for imports in (True, False):
         with mock.patch.object(arrow_arrays, "_imports_pandas", return_value=imports):
             encoder = part_format("parquet", None, schema).open_encoder(version)
             parts.append(encoder.encode(records, lines_of(records)) + encoder.finish())
-    assert parts[0] == parts[1]
+    return parts
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [msgspec.Raw(b"{}"), None, "x", b"[1]"],
+        [None, "x", msgspec.Raw(b"{}")],
+        [b"{}", msgspec.Raw(b'"a"'), None],
+        [msgspec.Raw(b'"\xc3\xa4"'), None],
+    ],
+    ids=["raw, null, text, bytes", "null, text, raw", "bytes, raw, null", "raw beyond ASCII"],
+)
+@pytest.mark.parametrize("neighbour", ["a", "a\0b"])
+@pytest.mark.parametrize("imports", [True, False])
+def test_raw_json_becomes_its_text(column: list[Any], neighbour: str, imports: bool) -> None:
+    """Raw JSON alone and among nulls, texts and bytes, from buffers and by pyarrow."""
+    expected = [value if isinstance(value, (str, type(None))) else bytes(value).decode() for value in column]
+    with mock.patch.object(arrow_arrays, "_imports_pandas", return_value=imports):
+        built = ArrayBuilder().build([[neighbour] * len(column), column], [pa.string()] * 2)
+    assert [array.to_pylist() for array in built] == [[neighbour] * len(column), expected]
+
+
+def test_number_in_a_column_of_texts_is_refused() -> None:
+    """``bytes`` of a number would be so many zeros."""
+    with (
+        mock.patch.object(arrow_arrays, "_imports_pandas", return_value=False),
+        pytest.raises(TypeError),
+    ):
+        ArrayBuilder().build([[msgspec.Raw(b"{}"), 7]], [pa.string()])
 
 
 @pytest.mark.integration

@@ -111,14 +111,17 @@ def test_lines_for_the_worker_import_all_that_a_pull_into_s3_needs(
     assert found["full"] == 0
 
 
-@pytest.mark.parametrize(("variable", "most"), [("OPENBLAS_NUM_THREADS=1", 1), ("OPENBLAS_NUM_THREADS=2", 2)])
-def test_variable_of_the_page_bounds_the_threads_that_numpy_starts(variable: str, most: int) -> None:
-    """The kernel counts the threads of a process that has imported numpy; the page names the first of the variables."""
-    name, value = variable.split("=")
-    command = [sys.executable, "-c", "import numpy, os; print(len(os.listdir('/proc/self/task')))"]
-    printed = subprocess.run(command, env={**os.environ, name: value}, check=True, capture_output=True, text=True)
-    assert int(printed.stdout) == min(most, os.cpu_count() or 1)
-    assert "export OPENBLAS_NUM_THREADS=1" in (PROJECT / "docs/how-to/task-start.md").read_text()
+def test_pull_into_parquet_starts_no_threads_for_linear_algebra(environment: dict[str, str], tmp_path: Path) -> None:
+    """It has the threads of a pull with ``OPENBLAS_NUM_THREADS=1``; with another number, it has that number."""
+    kept = {name: value for name, value in environment.items() if not name.endswith("_NUM_THREADS")}
+    found = {}
+    for threads in ("", "1", "2"):
+        arguments = {"destination": str(tmp_path / f"landing{threads}"), "file_format": "parquet"}
+        found[threads] = _imports(arguments, kept | ({"OPENBLAS_NUM_THREADS": threads} if threads else {}))
+    assert {threads: "numpy" in one["imported"] for threads, one in found.items()} == {"": True, "1": True, "2": True}
+    after = {threads: one["threads_after"] for threads, one in found.items()}
+    assert after[""] == after["1"]
+    assert after["2"] == after["1"] + min(2, len(os.sched_getaffinity(0))) - 1
 
 
 def _bucket(servers: Servers, folder: str) -> dict[str, str]:

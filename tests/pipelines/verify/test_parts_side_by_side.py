@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from airflow_audit_provider.core.verification.findings import Finding
 from airflow_audit_provider.exceptions import StorageUnavailableError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.pipelines import parts_side_by_side
+from airflow_audit_provider.pipelines.parts_side_by_side import check_part_records
 from airflow_audit_provider.pipelines.verify import verify
 from tests.pipelines.verify.dataset import commit, record, records_in, window
 from tests.pipelines.verify.memory_store import MemoryStore
@@ -123,10 +126,31 @@ class FailingStore(MemoryStore):
         return super().read(key)
 
 
+def checking_threads() -> list[str]:
+    """Returns the names of the threads that read and check parts."""
+    names = (thread.name for thread in threading.enumerate())
+    return [name for name in names if name.startswith(("audit-log-read", "audit-log-check"))]
+
+
+def test_no_more_threads_check_than_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More would wait for the interpreter's lock; reads have threads of their own."""
+    seen: set[str] = set()
+
+    def check(*given: Any) -> None:
+        seen.update(checking_threads())
+        check_part_records(*given)
+
+    monkeypatch.setattr(parts_side_by_side, "check_part_records", check)
+    assert verify(MemoryStore(small_windows())).findings == ()
+    checks = {name for name in seen if name.startswith("audit-log-check")}
+    assert 1 <= len(checks) <= min(4, len(os.sched_getaffinity(0)))
+    assert seen - checks
+
+
 @pytest.mark.parametrize("objects", [small_windows(), large_window()], ids=["windows", "parts of a window"])
 def test_error_of_the_store_ends_the_verification(objects: dict[str, bytes]) -> None:
     """The error is raised as it came, and no thread goes on."""
     failing = part_keys(objects)[1]
     with pytest.raises(StorageUnavailableError, match=failing):
         verify(FailingStore(objects, failing))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("audit-log-verify")]
+    assert not checking_threads()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from airflow_audit_provider.core.api.query import audit_query
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, in_order, lines_of, read_records
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
-from airflow_audit_provider.core.verification.findings import Finding
+from airflow_audit_provider.core.verification.findings import Finding, FindingKind
 from airflow_audit_provider.core.verification.manifest_chain import read_chain
 from airflow_audit_provider.core.verification.part_checks import WindowCheck
+from airflow_audit_provider.formats import jsonl, parquet
 from airflow_audit_provider.formats.compression import open_compressor, open_plain
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format, part_format
 from airflow_audit_provider.pipelines.parts_side_by_side import check_part_records
@@ -142,23 +144,70 @@ def test_part_read_at_once_has_the_same_findings(form: PartFormat, choices: st.D
 @pytest.mark.parametrize("version", ApiVersion)
 def test_plain_part_is_read_at_once(form: PartFormat, version: ApiVersion) -> None:
     """The fast way is taken, also by parts of several groups and pieces."""
-    records = in_order(read_records(version, [plain_raw(version, number) for number in range(2500)]))
+    records = in_order(read_records(version, [plain_raw(version, number) for number in range(12_000)]))
     content = encode(form, version, records)
     stated = generation_with(form, version, records, content)
     assert is_read_at_once(stated, content)
-    assert findings_of(stated, content, at_once=True) == ([], 2500)
+    assert findings_of(stated, content, at_once=True) == ([], 12_000)
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.schema} {form.extension}")
+@given(choices=st.data(), piece_bytes=st.integers(1, 200), most_rows=st.integers(1, 5))
+@examples(60)
+def test_part_read_in_small_pieces_has_the_same_findings(
+    form: PartFormat, choices: st.DataObject, piece_bytes: int, most_rows: int
+) -> None:
+    """The same, where a piece ends anywhere, also inside a replacement character."""
+    version = choices.draw(st.sampled_from(ApiVersion))
+    records = pick(choices.draw, version)
+    content = damaged(choices.draw, form, encode(form, version, records))
+    stated = generation_with(form, version, records, content)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(jsonl, "PIECE_BYTES", piece_bytes)
+        patched.setattr(parquet, "PIECE_BYTES", piece_bytes)
+        patched.setattr(parquet, "_MOST_ROWS", most_rows)
+        event("at once" if is_read_at_once(stated, content) else "one by one")
+        assert findings_of(stated, content, at_once=True) == findings_of(stated, content, at_once=False)
+
+
+@pytest.mark.parametrize("piece_bytes", range(1, 500, 7))
+def test_replacement_character_is_seen_wherever_pieces_end(piece_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are not UTF-8 cannot be proved; they are not reported as changed."""
+    form = part_format("parquet")
+    raws = [plain_raw(V1, number)[:-1] + b',"bytes":"\xff"}' for number in range(9)]
+    records = in_order(read_records(V1, raws))
+    content = encode(form, V1, records)
+    stated = generation_with(form, V1, records, content)
+    monkeypatch.setattr(parquet, "PIECE_BYTES", piece_bytes)
+    assert is_read_at_once(stated, content)
+    found, record_count = findings_of(stated, content, at_once=True)
+    assert [one.kind for one in found] == [FindingKind.RECORDS_UNPROVABLE]
+    assert record_count == 9
+
+
+def test_rows_of_large_records_are_few_at_a_time() -> None:
+    """The memory of a check is bounded by bytes, not by rows."""
+    form = part_format("parquet")
+    pads = (random.Random(number).randbytes(1 << 18).hex().encode() for number in range(40))
+    raws = [plain_raw(V1, number)[:-1] + b',"pad":"%s"}' % pad for number, pad in enumerate(pads)]
+    content = encode(form, V1, in_order(read_records(V1, raws)))
+    sizes = [len(piece) for piece, _ in parquet.read_parquet_lines(content, "record", "id")]
+    groups = parquet._batches(content, "record", "id", most_bytes=4 << 20, use_threads=False)
+    assert len(sizes) == 40
+    assert max(sizes) < 1 << 20
+    assert max(len(texts) for texts, _ in groups) <= 8
 
 
 def parquet_of(texts: list[bytes | None], ids: list[bytes | None], kind: str) -> bytes:
     """Returns a Parquet file with these columns, which need not hold valid UTF-8."""
     import pyarrow as pa
-    from pyarrow import parquet
+    from pyarrow import parquet as arrow_parquet
 
     columns = [pa.array(values, pa.binary()).view(pa.string()) for values in (ids, texts)]
     if kind != "string":
         columns = [column.cast(getattr(pa, kind)()) for column in columns]
     sink = io.BytesIO()
-    parquet.write_table(pa.table(columns, names=["id", "record"]), sink)
+    arrow_parquet.write_table(pa.table(columns, names=["id", "record"]), sink)
     return sink.getvalue()
 
 
@@ -173,6 +222,7 @@ ODD_TABLES = {
     "two records in a text": ([TEXT + b"\n" + plain_raw(V1, 2)], [b"a"], "string"),
     "a line break inside": ([TEXT.replace(b", ", b",\n", 1)], [b"a"], "string"),
     "a line break behind": ([TEXT + b"\n"], [b"a"], "string"),
+    "a line break inside, later": ([TEXT, TEXT.replace(b", ", b",\n", 1), TEXT], [b"a", b"b", b"c"], "string"),
     "no rows": ([], [], "string"),
 }
 
