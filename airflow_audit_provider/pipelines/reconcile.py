@@ -187,11 +187,12 @@ class Reconciliation:
 
     def _no_rows(self) -> ConfigurationError:
         wanted = DATASETS[self.version].name
+        other = next(dataset.name for version, dataset in DATASETS.items() if version != self.version)
         if self._other_count:
             return ConfigurationError(
-                f"The archive has {count_of(self._other_count, 'row')} of the other dataset and none of {wanted}, "
-                "to which the records of the destination belong. Give the destination of the other version of the "
-                f"API, or the folder of {wanted}."
+                f"The archive has {count_of(self._other_count, 'row')} of {other} and none of {wanted}, to which the "
+                "records of the destination belong. Give the destination of the other version of the API, or an "
+                f"archive of {wanted}."
             )
         return ConfigurationError(
             f"None of the {self._file_count} files that were read has a row of {wanted} with the field "
@@ -242,8 +243,9 @@ def _check_rule(applied: MaybeAppliedPrivacy, given: PrivacyRule | None) -> None
     if given is not None and dataset_privacy(given.manifest_entry) != dataset_privacy(applied):
         stated = "no privacy rule" if not applied else f"the privacy rule {applied.name!r} with another key or content"
         raise ConfigurationError(
-            f"The windows were written with {stated}, so their values cannot be compared under the given one. Give "
-            "the rule and the key of the land task, or none: then values that the rule changed are not compared."
+            f"The windows were written with {stated}, so their values cannot be compared under the privacy rule "
+            "that you gave. Give the rule and the key of the land task, or none: then values that the rule changed are "
+            "not compared."
         )
 
 

@@ -266,7 +266,7 @@ In this benchmark the fake returns at most 100 records in a page, a tenth of the
 real API, the same number of requests could therefore fetch ten times as many records. In this log, a day has
 {mean_count:,} records on average. Two cores can process the pages at the speed of the scaled clock if nothing else uses
 the cores. If every allowed request of a period was sent, the rate limit was the bottleneck in this period. In any other
-period, the processors or the start of tasks were.
+period, it was the processors or the start of tasks.
 
 *While there was work* excludes the time from the beginning of each outage to the first answered request after it. It
 also excludes the last period before each outage and the last period before the end, because these periods are

@@ -117,7 +117,7 @@ def _calls(found: Measured) -> Iterator[Row]:
         GROWTH,
     )
     yield Row(
-        "Seal with nothing new; verify of one day of 10, which has one part",
+        "Seal with nothing new; verify of one day with one part, in a history of 10 days",
         "seal: at most 4 calls; verify: at most 5 calls, one of them for the part",
         [
             _s3_calls(found, "seal with nothing new", 4, label="seal"),

@@ -117,7 +117,7 @@ def test_command_takes_the_key_of_pseudonyms_from_a_connection(
     assert {field for one in printed(capsys)["report"]["differing"] for field in one["fields"]} == {"ActorEmail"}
     monkeypatch.setenv("AIRFLOW_CONN_PRIVACY_KEY", json.dumps({"conn_type": "generic", "password": "o" * 32}))
     assert run(account, folder, *privacy) == 2
-    assert "cannot be compared under the given one" in capsys.readouterr().err
+    assert "cannot be compared under the privacy rule that you gave" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_operator_compares_pseudonyms_with_their_key(tmp_path: Path, monkeypatch
     monkeypatch.setenv("AIRFLOW_CONN_PRIVACY_KEY", json.dumps({"conn_type": "generic", "password": "k" * 32}))
     assert execute(account, privacy=rule)[1]["differing_count"] > 0
     monkeypatch.setenv("AIRFLOW_CONN_PRIVACY_KEY", json.dumps({"conn_type": "generic", "password": "o" * 32}))
-    with pytest.raises(AirflowFailException, match="cannot be compared under the given one"):
+    with pytest.raises(AirflowFailException, match="cannot be compared under the privacy rule that you gave"):
         execute(account, privacy=rule)
 
 

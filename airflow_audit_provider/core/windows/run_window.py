@@ -92,7 +92,7 @@ def read_bound(name: str, bound: Bound, timezone: str = "UTC") -> datetime | Non
     instant = _instant(name, bound, find_zone(timezone))
     if instant is not None and instant.tzinfo is None:
         raise ConfigurationError(
-            f"{name} is {instant.isoformat()}, which has no time zone. Give the time one, or give it as text."
+            f"{name} is {instant.isoformat()}, which has no time zone. Add a time zone, or give the time as text."
         )
     # The conversion to text and back turns a pendulum instant into a standard one.
     return datetime.fromisoformat(instant.astimezone(UTC).isoformat()) if instant is not None else None

@@ -39,5 +39,5 @@ def test_rule_that_is_not_that_of_the_windows_is_refused(tmp_path: Path) -> None
     for folder, landed, given in (("one", rule_of(b"k" * 32), rule_of(b"o" * 32)), ("two", None, rule_of(b"k" * 32))):
         account = landed_account(tmp_path / folder, per_day=20, privacy=landed)
         _, archive = account.archive(FAULTS, LogpushOptions())
-        with pytest.raises(ConfigurationError, match="cannot be compared under the given one"):
+        with pytest.raises(ConfigurationError, match="cannot be compared under the privacy rule that you gave"):
             account.reconcile(archive, privacy=given)

@@ -166,7 +166,8 @@ def test_archive_of_the_other_dataset_is_refused(account: Account, tmp_path: Pat
     other = "v2" if account.version == "v1" else "v1"
     elsewhere = landed_account(tmp_path, other, per_day=20)
     _, archive = elsewhere.archive(NO_FAULTS, LogpushOptions())
-    with pytest.raises(ConfigurationError, match="rows of the other dataset"):
+    names = {"v1": "audit_logs", "v2": "audit_logs_v2"}
+    with pytest.raises(ConfigurationError, match=f"rows of {names[other]} and none of {names[account.version]},"):
         account.reconcile(archive)
     with pytest.raises(ConfigurationError, match="None of the 1 files"):
         account.reconcile(stored(tmp_path / "texts", {"notes.txt": b"notes\n"}))
