@@ -250,6 +250,11 @@ def raw_column(raws: Sequence[bytes]) -> pa.Array[Any]:
         return typed_column(raws, pa.string())
 
 
+def uses_buffers() -> bool:
+    """Returns whether the next columns are made of buffers, without ``pyarrow.array``."""
+    return _ARRAYS.uses_buffers
+
+
 def typed_columns(columns: Sequence[Sequence[Any]], kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
     """Returns Arrow columns; bytes that are no UTF-8, which JSON forbids, get a replacement character."""
     import pyarrow as pa

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Without ``pyarrow.array`` a value takes some 40 ns longer, so after this many the import of pandas costs less.
-_VALUES_WITHOUT_PANDAS = 50_000_000
+# Without ``pyarrow.array`` a value takes up to 20 ns longer, so after this many the import of pandas costs less.
+_VALUES_WITHOUT_PANDAS = 100_000_000
 # JSON writes it as an escape sequence, so that values seldom have it.
 _SEPARATOR = b"\0"
 _MOST_BYTES = 2**31 - 1
@@ -35,9 +35,14 @@ class ArrayBuilder:
     def __init__(self, values_without_pandas: int = _VALUES_WITHOUT_PANDAS) -> None:
         self._left_count = values_without_pandas
 
+    @property
+    def uses_buffers(self) -> bool:
+        """Whether arrays are built without ``pyarrow.array``."""
+        return self._left_count > 0 and _imports_pandas()
+
     def build(self, columns: Sequence[Sequence[Any]], kinds: Sequence[pa.DataType]) -> list[pa.Array[Any]]:
         """Returns columns as arrays; raises ``ArrowInvalid`` for text that is not valid UTF-8."""
-        if self._left_count <= 0 or not _imports_pandas():
+        if not self.uses_buffers:
             return [_by_pyarrow(values, kind) for values, kind in zip(columns, kinds, strict=True)]
         self._left_count -= sum(map(len, columns))
         return arrays_from_buffers(columns, kinds)

@@ -151,8 +151,9 @@ def _rows_in(metadata: Any, column: str, most_bytes: int) -> int:
     """Returns how many rows have about so many bytes of a column, as the file states its size."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    size_bytes = sum(one.total_uncompressed_size for one in columns if one.path_in_schema == column)
-    return max(1, min(_MOST_ROWS, most_bytes * metadata.num_rows // max(1, size_bytes)))
+    size_bytes: int = sum(one.total_uncompressed_size for one in columns if one.path_in_schema == column)
+    row_count: int = metadata.num_rows
+    return max(1, min(_MOST_ROWS, most_bytes * row_count // max(1, size_bytes)))
 
 
 def _check_texts(column: Any) -> None:

@@ -156,7 +156,8 @@ class NormalizedRows:
 
     def to_arrow(self, records: Sequence[AuditRecord], lines: bytes) -> arrow.ArrowRows:
         """Returns the table as Arrow columns."""
-        table = self._arrow_table(records, lines)
+        # ``pyarrow.array`` takes no raw JSON, so that bytes would be made of it later.
+        table = self._arrow_table(records, lines) if arrow.uses_buffers() else self.table(records, lines)
         return arrow.table_to_arrow(self.layout.schema, table, normalized.RAW_COLUMN, self._absent)
 
     def plain_table(self, records: Sequence[AuditRecord], lines: bytes, keep: AbstractSet[str] = frozenset()) -> Table:
