@@ -50,7 +50,6 @@ from airflow_audit_provider.pipelines.pull_attempt import PullAttempt
 from airflow_audit_provider.pipelines.pull_commit import commit_staged
 from airflow_audit_provider.pipelines.pull_spec import PlannedPull, PullSpec, plan_upon
 from airflow_audit_provider.pipelines.resume import start_or_resume
-from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 from airflow_audit_provider.pipelines.shared_read import RecordSource
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 from airflow_audit_provider.pipelines.surroundings import Surroundings, look_around
@@ -187,6 +186,8 @@ def _replaces_in_lake(planned: PlannedPull) -> bool:
 
 
 def _has_sealed(planned: PlannedPull, store: Store, parts: list[str]) -> bool:
+    from airflow_audit_provider.pipelines.sealed_parts import SealedParts
+
     return len(SealedParts(store, planned.spec.seal_verifier).removable(planned.keys, parts)) < len(parts)
 
 

@@ -30,7 +30,6 @@ from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.commit_log import AttemptEntry
 from airflow_audit_provider.pipelines.committed import sizes_of
 from airflow_audit_provider.pipelines.observer import KeptPart
-from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 
 # A part of an attempt with one part only is at most this large; larger ones are staged.
 HELD_BYTES = 4 << 20
@@ -275,6 +274,11 @@ class StagingArea:
         self._published = None
         generations = [(key, self.keys.part_generation(key)) for key in unnamed]
         ended = [key for key, number in generations if number is not None and number <= committed.generation]
+        if not ended:
+            return []
+        # Imported here, because most pulls remove nothing, and the modules of the seals take 10 ms to import.
+        from airflow_audit_provider.pipelines.sealed_parts import SealedParts
+
         # Also of a first generation: the manifest before it may have been lost, and its parts are sealed.
         sealed = SealedParts(self.store, self._verifier)
         self.store.remove(sealed.removable(self.keys, ended, is_erasing=is_erasing))
