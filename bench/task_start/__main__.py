@@ -233,7 +233,7 @@ process that its supervisor forks. The figure is the CPU time of that process, l
 in the same worker, measured in turns. Neither the API nor S3 has TLS here. *Bare* is an installation with the extras
 `parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. A *prepared worker*
 imports the modules of [Start tasks faster](../how-to/task-start.md) before it forks tasks. Figures are medians of
-{runs} runs, in seconds. The goal is at most {bound} s; {above} of the {count} figures are above it.
+{runs} runs, in seconds. The goal is at most {bound} s. Figures above it: {above} of {count}.
 
 Measured on {measured_on}: {machine}. The empty task takes {empties}.
 
