@@ -124,15 +124,13 @@ class NormalizedRows:
         """The columns of the minor version."""
         return arrow.normalized_layout(self._minor)
 
-    def table(self, records: Sequence[AuditRecord], lines: bytes) -> Table:
-        """Returns every column; ``event_time`` in microseconds since 1970, texts as ``str`` or UTF-8."""
-        times = [record.event_ns // _NS_PER_US for record in records]
-        return self._table(records, times, normalize(self._version, records, lines, self.type_mismatches))
+    def table(self, records: Sequence[AuditRecord], lines: bytes, *, is_json_raw: bool = False) -> Table:
+        """Returns every column; ``event_time`` in microseconds since 1970, texts as ``str`` or UTF-8.
 
-    def _arrow_table(self, records: Sequence[AuditRecord], lines: bytes) -> Table:
-        """Returns every column as ``table`` does, but JSON may be ``msgspec.Raw``."""
+        With ``is_json_raw``, JSON may be ``msgspec.Raw``.
+        """
         times = [record.event_ns // _NS_PER_US for record in records]
-        values = normalize(self._version, records, lines, self.type_mismatches, is_json_raw=True)
+        values = normalize(self._version, records, lines, self.type_mismatches, is_json_raw=is_json_raw)
         return self._table(records, times, values)
 
     def _table(self, records: Sequence[AuditRecord], times: Sequence[Any], table: Table) -> Table:
@@ -157,7 +155,7 @@ class NormalizedRows:
     def to_arrow(self, records: Sequence[AuditRecord], lines: bytes) -> arrow.ArrowRows:
         """Returns the table as Arrow columns."""
         # ``pyarrow.array`` takes no raw JSON, so that bytes would be made of it later.
-        table = self._arrow_table(records, lines) if arrow.uses_buffers() else self.table(records, lines)
+        table = self.table(records, lines, is_json_raw=arrow.uses_buffers())
         return arrow.table_to_arrow(self.layout.schema, table, normalized.RAW_COLUMN, self._absent)
 
     def plain_table(self, records: Sequence[AuditRecord], lines: bytes, keep: AbstractSet[str] = frozenset()) -> Table:

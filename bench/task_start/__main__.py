@@ -230,10 +230,11 @@ HEAD = """# Start of a task: CPU above a task that does nothing
 
 Each row is one pull of a day into a destination that has one committed window, run by Airflow's own task runner in a
 process that its supervisor forks. The figure is the CPU time of that process, less that of a DAG with one empty `@task`
-in the same worker, measured in turns. Neither the API nor S3 has TLS here. *Bare* is an installation with the extras
-`parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. A *prepared worker*
-imports the modules of [Start tasks faster](../how-to/task-start.md) before it forks tasks. Figures are medians of
-{runs} runs, in seconds. The goal is at most {bound} s. Figures above it: {above} of {count}.
+in the same worker. The pull and the empty task take turns. Neither the API nor S3 has TLS here. *Bare* is an
+installation with the extras `parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and
+pandas, too. A *prepared worker* imports the modules of [Start tasks faster](../how-to/task-start.md) before it forks
+tasks. Figures are medians of {runs} runs, in seconds. The goal is at most {bound} s. Figures above it: {above} of
+{count}.
 
 Measured on {measured_on}: {machine}. The empty task takes {empties}.
 
