@@ -41,19 +41,26 @@ def canonical_json(value: object) -> bytes:
 # A number with a fraction, an exponent or more digits than a float holds. An expression that also looks for the texts
 # below takes four times as long.
 _UNSURE_NUMBER = re.compile(rb"[:\[,]-?(?:\d+[.eE]|\d{16})")
+# What msgspec writes for a float without a fraction. RFC 8785 has no fraction then.
+_WHOLE_FLOAT = re.compile(rb"([:\[,]\d+)\.0(?=[,\]}])")
 
 
 def is_canonical(value: object, content: bytes) -> bool:
     """Returns whether bytes are the canonical JSON of the value that was decoded from them."""
-    has_escape_or_ns = b"\\" in content or b'_ns"' in content
-    is_plain = content.isascii() and not has_escape_or_ns and not _UNSURE_NUMBER.search(content)
-    # Plain bytes that msgspec writes are those of RFC 8785, in a fraction of the time.
-    if is_plain and msgspec.json.encode(value, order="sorted") == content:
-        return True
+    if _is_plain(content):
+        # Plain bytes that msgspec writes are those of RFC 8785, in a tenth of the time.
+        numbers, text_count = _NANOSECONDS.subn(rb'_ns":\1', content)
+        written = _WHOLE_FLOAT.sub(rb"\1", msgspec.json.encode(value, order="sorted"))
+        if text_count == content.count(b'_ns":') and written == numbers:
+            return True
     try:
         return canonical_json(value) == content
     except rfc8785.CanonicalizationError:
         return False
+
+
+def _is_plain(content: bytes) -> bool:
+    return content.isascii() and b"\\" not in content and not _UNSURE_NUMBER.search(content)
 
 
 def _with_nanoseconds(value: Any, from_type: type[int | str], to_type: type[int | str]) -> Any:
