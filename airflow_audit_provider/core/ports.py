@@ -114,6 +114,11 @@ class ListedObject(NamedTuple):
 class Store(Protocol):
     """An object store below one destination: keys are relative to it, with forward slashes."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether each request waits for a network, so that several are worth making at the same time."""
+        ...
+
     def read(self, key: str) -> bytes | None:
         """Returns the whole object, None if it does not exist."""
         ...

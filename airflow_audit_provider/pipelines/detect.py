@@ -177,7 +177,7 @@ class _Detection:
 
     def _plan(self, keys: tuple[str, ...], ledger: list[LedgerEntry]) -> LoadPlan:
         compared = keys_to_compare(keys, ledger)
-        digests = zip(compared, each(partial(read_sha256, self._store), compared), strict=True)
+        digests = zip(compared, each(self._store, partial(read_sha256, self._store), compared), strict=True)
         found = {key: sha256 for key, sha256 in digests if sha256 is not None}
         return plan_loads(CommittedWindows("", keys, found), ledger)
 
@@ -216,7 +216,7 @@ class _Detection:
         is_noted = [self._before is None and not one.on_new for one in work]
         noted = [one for one, is_one in zip(work, is_noted, strict=True) if is_one]
         others = [one for one, is_one in zip(work, is_noted, strict=True) if not is_one]
-        return [one for one in each(self._noted, noted) if one is not None], others
+        return [one for one in each(self._store, self._noted, noted) if one is not None], others
 
     def _noted(self, work: DetectionWork) -> WindowRun | None:
         """Returns a window that is only noted, None if its manifest cannot be read."""

@@ -146,7 +146,7 @@ def dataset_folders(store: Store) -> dict[str, bool]:
             indexed = set(_folders_in(keys, MANIFEST_INDEX_FOLDER))
             return {folder: folder in indexed for folder in sorted(set(_folders_in(keys, MANIFEST_FOLDER)))}
         below: list[str] = []
-        for folder, names in zip(level, each(store.list_folders, level), strict=True):
+        for folder, names in zip(level, each(store, store.list_folders, level), strict=True):
             is_dataset = MANIFEST_FOLDER.rstrip("/") in names
             found |= {folder: MANIFEST_INDEX_FOLDER.rstrip("/") in names} if is_dataset else {}
             below += [f"{folder}{name}/" for name in names if not (is_dataset and _is_own(name))]

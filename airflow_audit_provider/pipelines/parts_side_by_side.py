@@ -21,8 +21,9 @@ from airflow_audit_provider.core.verification.manifest_chain import Chain, Store
 from airflow_audit_provider.core.verification.part_checks import WindowCheck
 from airflow_audit_provider.formats.part_format import committed_format
 
-# A read of a small object from S3 takes some 30 ms.
+# A read of a small object from S3 takes some 30 ms. Many reads of a local disk only wait for each other.
 _MOST_READ = 16
+_MOST_READ_LOCALLY = 4
 # More threads wait for the interpreter's lock, and each needs some 20 MB for the rows of a Parquet file.
 _MOST_CHECKED = 4
 # A part has at most 128 MiB unless ``max_part_bytes`` says otherwise.
@@ -55,7 +56,8 @@ class PartsSideBySide:
         self.size_bytes = 0
         self._store = store
         self._listed_bytes = listed_bytes
-        self._reads = ThreadPoolExecutor(_MOST_READ, thread_name_prefix="audit-log-read")
+        most_read = _MOST_READ if store.is_remote else _MOST_READ_LOCALLY
+        self._reads = ThreadPoolExecutor(most_read, thread_name_prefix="audit-log-read")
         # More threads than processors only hand the interpreter's lock and the caches over more often.
         most_checked = min(_MOST_CHECKED, _processor_count())
         self._checks = ThreadPoolExecutor(most_checked, thread_name_prefix="audit-log-check")

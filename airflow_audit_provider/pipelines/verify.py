@@ -291,7 +291,7 @@ class _Verifier:
         return list(self._store.list_sizes(prefix))
 
     def _list_all(self, prefixes: Iterable[str]) -> dict[str, int]:
-        return dict(item for sizes in each(self._list_sizes, list(prefixes)) for item in sizes)
+        return dict(item for sizes in each(self._store, self._list_sizes, list(prefixes)) for item in sizes)
 
     def _list_manifests(self) -> list[str]:
         if not self._is_near:

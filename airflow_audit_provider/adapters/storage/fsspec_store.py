@@ -116,6 +116,11 @@ class FsspecStore:
         self._root = root.rstrip("/")
         self._s3 = S3Calls(fs, self._root) if is_s3(fs) else None
 
+    @property
+    def is_remote(self) -> bool:
+        """True: each request waits for a server."""
+        return True
+
     def read(self, key: str) -> bytes | None:
         """Returns the object's content, None if it does not exist."""
         with translate_storage_errors("read", key):

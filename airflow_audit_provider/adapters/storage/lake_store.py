@@ -43,6 +43,11 @@ class LakeStore:
         self._bucket = bucket
         self._lake: Store | None = None
 
+    @property
+    def is_remote(self) -> bool:
+        """True: the parts are in the lake's bucket."""
+        return True
+
     def read(self, key: str) -> bytes | None:
         """Returns the whole object, None if it does not exist."""
         return self._of(key).read(key)

@@ -36,6 +36,11 @@ class LocalStore:
         self._root = Path(root)
         self._meter = ReadMeter(bounds)
 
+    @property
+    def is_remote(self) -> bool:
+        """False, although the folder may be mounted over a network."""
+        return False
+
     def read(self, key: str) -> bytes | None:
         """Returns the file's content, None if it does not exist."""
         with _at(self._root, key, "read") as path:

@@ -57,6 +57,11 @@ class CrashingStore:
         self._store = store
         self._crash = crash
 
+    @property
+    def is_remote(self) -> bool:
+        """Returns what the store says."""
+        return self._store.is_remote
+
     def read(self, key: str) -> bytes | None:
         """Reads, unless killed."""
         with self._crash.operation(f"read {key}"):

@@ -23,6 +23,11 @@ class MemoryStore:
         self.objects = dict(objects or {})
         self.reads: list[str] = []
 
+    @property
+    def is_remote(self) -> bool:
+        """True, so that requests are made as those to an object store."""
+        return True
+
     def read(self, key: str) -> bytes | None:
         """Returns the object, or None; records the key in ``reads``."""
         self.reads.append(key)
