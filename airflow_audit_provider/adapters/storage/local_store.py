@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from uuid import uuid4
@@ -81,7 +82,9 @@ class LocalStore:
         with translate_storage_errors("listed", prefix):
             check_key(prefix)
             sized = [(key, _size_bytes(entry)) for key, entry in _files(self._root, prefix, self._meter)]
-        yield from sorted((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
+        # Without a key, pairs are compared, which takes twice as long.
+        sized.sort(key=itemgetter(0))
+        yield from ((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
 
     def list_objects(self, prefix: str) -> Iterator[ListedObject]:
         """Yields the same keys with their sizes; a file system states no digests."""
@@ -229,14 +232,19 @@ def _files(root: Path, prefix: str, meter: ReadMeter) -> Iterator[tuple[str, os.
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(f"{base}{folder}{_REQUIRES_X}") as entries:
-                for entry in meter.listing(entries):
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(f"{folder}{entry.name}/")
-                    else:
-                        yield f"{folder}{entry.name}", entry
+            entries = os.scandir(f"{base}{folder}{_REQUIRES_X}")
         except (FileNotFoundError, NotADirectoryError):
             continue
+        try:
+            for entry in meter.listing(entries):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{folder}{entry.name}/")
+                else:
+                    yield f"{folder}{entry.name}", entry
+        except BaseException:
+            # Entries that are read to their end are closed; ``with`` would close them again, which takes a while, too.
+            entries.close()
+            raise
 
 
 def _entries(folder: str, meter: ReadMeter) -> list[os.DirEntry[str]]:
