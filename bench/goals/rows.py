@@ -229,22 +229,19 @@ def _loads(found: Measured) -> Iterator[Row]:
 
 
 def _verification(found: Measured) -> Iterator[Row]:
-    goal = "at most 2 times decompression and SHA-256 of the same bytes"
     names = [
         (FORM_NAMES.get(form, form.replace("parquet", "Parquet").replace("ocsf", "OCSF")), form) for form in VERIFIED
     ]
+    # Twice the 1.4 µs that the fastest format took to decompress and to digest when the goal was set.
     yield Row(
         "Verify of one part of 20,000 records: CPU time",
-        goal,
-        [
-            _times(found, name, f"verification of {form}", f"decompression and SHA-256 of {form}, to compare")
-            for name, form in names
-        ],
+        "at most 2.8 µs a record; in brackets, times decompression and SHA-256 of the same bytes",
+        [_one_part(found, name, form) for name, form in names],
         "`python -m bench.steps verification`",
     )
     yield Row(
         "Verify of 24 parts, read side by side: wall time",
-        f"{goal}, in one thread",
+        "at most 2 times decompression and SHA-256 of the same bytes, in one thread",
         [
             _times(
                 found,
@@ -256,6 +253,12 @@ def _verification(found: Measured) -> Iterator[Row]:
         ],
         "`python -m bench.steps side_by_side`",
     )
+
+
+def _one_part(found: Measured, label: str, form: str) -> Figure:
+    value, least = found.step(f"verification of {form}"), found.step(f"decompression and SHA-256 of {form}, to compare")
+    figure = at_most(label, value if least else None, 2.8, "µs", digits=2)
+    return figure if not value or not least else figure._replace(text=f"{figure.text} ({value / least:.2f} times)")
 
 
 def _times(found: Measured, label: str, name: str, compared: str, bound: float = 2.0, what: str = "record") -> Figure:
