@@ -186,7 +186,7 @@ run. Below 1, the load takes less CPU time than the floor.
 TABLE_HEAD = """
 Measured on {measured_on}: {machine}.
 
-| engine | floor, µs a record | load, µs a record | ratio | load, s | load, peak MiB |
+| engine | floor, µs a record | load, µs a record | ratio | load, wall time in s | load, peak MiB |
 |---|--:|--:|--:|--:|--:|
 """
 DLT_HEAD = """
@@ -196,7 +196,7 @@ dlt loads the same files, in turns with the loads above. It reads them with its 
 (`use_pyarrow=True`). For each engine, it writes the form that costs it least: Parquet for DuckDB, CSV for PostgreSQL,
 and for Iceberg a table in a folder. dlt does not check the digests of the files. The figures include the start of dlt.
 
-| engine | load, µs a record | dlt, µs a record | dlt ÷ load | dlt, s | dlt, peak MiB |
+| engine | load, µs a record | dlt, µs a record | dlt ÷ load | dlt, wall time in s | dlt, peak MiB |
 |---|--:|--:|--:|--:|--:|
 """
 

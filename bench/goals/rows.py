@@ -234,8 +234,8 @@ def _verification(found: Measured) -> Iterator[Row]:
     ]
     # Twice the 1.4 µs that the fastest format took to decompress and to digest when the goal was set.
     yield Row(
-        "Verify of one part of 20,000 records: CPU time",
-        "at most 2.8 µs a record; in brackets, times decompression and SHA-256 of the same bytes",
+        "Verify of one part of 20,000 records: CPU time, and its ratio to that of decompression and SHA-256",
+        "at most 2.8 µs a record",
         [_one_part(found, name, form) for name, form in names],
         "`python -m bench.steps verification`",
     )
@@ -258,7 +258,7 @@ def _verification(found: Measured) -> Iterator[Row]:
 def _one_part(found: Measured, label: str, form: str) -> Figure:
     value, least = found.step(f"verification of {form}"), found.step(f"decompression and SHA-256 of {form}, to compare")
     figure = at_most(label, value if least else None, 2.8, "µs", digits=2)
-    return figure if not value or not least else figure._replace(text=f"{figure.text} ({value / least:.2f} times)")
+    return figure if not value or not least else figure._replace(text=f"{figure.text} (ratio {value / least:.2f})")
 
 
 def _times(found: Measured, label: str, name: str, compared: str, bound: float = 2.0, what: str = "record") -> Figure:
