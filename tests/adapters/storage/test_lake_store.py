@@ -66,8 +66,11 @@ def test_bucket_is_named_by_the_descriptor(opened: Opened) -> None:
     store = LakeStore(opened.home, opened)
     assert store.read("_dataset.json")
     assert opened.uris == []
+    was_remote = store.is_remote
     assert [store.read(KEY), store.read(KEY)] == [b"part", b"part"]
     assert opened.uris == [LAKE.bucket]
+    assert (was_remote, store.is_remote) == (False, True)
+    assert LakeStore(opened.home, opened, LAKE.bucket).is_remote
 
 
 def test_bucket_that_is_not_configured_is_not_opened(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,4 +112,5 @@ def test_destination_of_an_ordinary_dataset_is_that_folder(tmp_path: Path) -> No
     store.put("dt=2026-11-01/part", b"part")
     assert list(LocalStore(str(tmp_path / "home")).list_keys("")) == ["dt=2026-11-01/part"]
     assert object_locks_of(store) is None
+    assert not store.is_remote
     shutil.rmtree(tmp_path / "home")

@@ -30,6 +30,8 @@ from tests.core.archive.manifests import GOLDEN, manifest
 
 WINDOW = manifest().window
 ASCII_GOLDEN = GOLDEN.replace("zü@x".encode(), b"z@x")
+# With all kinds of numbers, and long ones.
+CONTENT = ASCII_GOLDEN.replace(b'_ns":"', b'_ns":"17932').replace(b'"a":2', b'"a_ns":"22"')
 
 
 def test_manifest_has_the_golden_bytes() -> None:
@@ -228,21 +230,56 @@ def test_bytes_count_as_canonical_exactly_if_they_are(
 @pytest.mark.parametrize(
     ("written", "rewritten"),
     [
-        (b'"first_event_ns":"7"', b'"first_event_ns":7'),
+        (b'"first_event_ns":"179327"', b'"first_event_ns":179327'),
         (b'"throttled_seconds":0', b'"throttled_seconds":0.0'),
         (b'"throttled_seconds":0', b'"throttled_seconds":-0'),
-        (b'"first_event_ns":"7"', b'"first_event_ns":"07"'),
+        (b'"first_event_ns":"179327"', b'"first_event_ns":"0179327"'),
         (b'"generation":1', b'"generation": 1'),
     ],
 )
 def test_manifest_in_other_bytes_is_not_canonical(written: bytes, rewritten: bytes) -> None:
     """A manifest that states the same in other bytes counts as changed."""
-    content = ASCII_GOLDEN.replace(written, rewritten)
-    assert content != ASCII_GOLDEN
+    content = CONTENT.replace(written, rewritten)
+    assert content != CONTENT
     assert not is_canonical(read_manifest("k", content), content)
+
+
+@pytest.mark.parametrize("moved", [b'"1"79327', b'"17932"7', b'"179327""', b'"17"9"327"'])
+def test_manifest_with_a_moved_quote_is_refused(moved: bytes) -> None:
+    """Bytes that are no JSON are not repaired, although a reader could guess the number."""
+    with pytest.raises(VerificationError, match="cannot be decoded"):
+        read_manifest("k", CONTENT.replace(b'"179327"', moved))
+
+
+_EDITS = st.tuples(
+    st.integers(0, len(CONTENT) - 1),
+    st.integers(0, 2),
+    st.sampled_from([bytes([one]) for one in sorted(set(CONTENT))] + [b"\\", b" ", b".0", b"-", b'":"', b'_ns":"7"']),
+)
+
+
+@given(st.lists(_EDITS, min_size=1, max_size=2), st.integers(0, len(CONTENT) - 1), st.integers(-5, 5))
+def test_edited_manifest_is_canonical_only_if_its_bytes_are(
+    edits: list[tuple[int, int, bytes]], moved_from: int, distance: int
+) -> None:
+    """However bytes of a manifest are inserted, removed and moved, the check has the result of RFC 8785."""
+    content = CONTENT
+    for place, removed_count, inserted in edits if distance == 0 else []:
+        content = content[:place] + inserted + content[place + removed_count :]
+    moved, rest = content[moved_from : moved_from + 1], content[:moved_from] + content[moved_from + 1 :]
+    content = rest[: max(0, moved_from + distance)] + moved + rest[max(0, moved_from + distance) :]
+    try:
+        read = read_manifest("k", content)
+    except VerificationError:
+        reject()
+    try:
+        expected = canonical_json(read) == content
+    except rfc8785.CanonicalizationError:
+        expected = False
+    assert is_canonical(read, content) == expected
 
 
 def test_manifest_as_written_is_canonical_without_rfc8785(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check of an ordinary manifest does not use the library, which takes ten times as long."""
     monkeypatch.setattr(rfc8785, "dumps", None)
-    assert is_canonical(read_manifest("k", ASCII_GOLDEN), ASCII_GOLDEN)
+    assert is_canonical(read_manifest("k", CONTENT), CONTENT)
