@@ -180,8 +180,8 @@ provider. For DuckDB this is `INSERT … SELECT … FROM read_parquet`, for Iceb
 Delta `write_deltalake` with one Arrow table, for PostgreSQL a `COPY` of Arrow's CSV, and for ClickHouse one INSERT of
 an Arrow stream. For PostgreSQL and ClickHouse, CPU time and memory are those of the client, without the server. In
 place of a ClickHouse server, its engine runs as a library behind a small HTTP server of the tests. Floor and load take
-turns. Figures are medians of {runs} runs. Compare *ratio*: the load's CPU time divided by the floor's in the same run.
-Below 1, the load takes less CPU time than the floor.
+turns. Figures are medians of {runs} runs. The column to look at is *ratio*: the load's CPU time divided by the floor's
+in the same run. Below 1, the load takes less CPU time than the floor.
 """
 TABLE_HEAD = """
 Measured on {measured_on}: {machine}.
