@@ -174,14 +174,14 @@ HEAD = """# Loading: CPU of a load compared with the engine's own load
 
 <!-- Written by `python -m bench.loading --write`; change bench/loading.py, not this page. -->
 
-For each row of the table below, a landed window of {records:,} records, {form}, is loaded into an empty table. The
-*floor* is the engine's own simplest way to load the same rows, without digests, ledger and transaction of this
-provider. For DuckDB this is `INSERT … SELECT … FROM read_parquet`, for Iceberg the append of one Arrow table, for
-Delta `write_deltalake` with one Arrow table, for PostgreSQL a `COPY` of Arrow's CSV, and for ClickHouse one INSERT of
-an Arrow stream. For PostgreSQL and ClickHouse, CPU time and memory are those of the client, without the server. In
-place of a ClickHouse server, its engine runs as a library behind a small HTTP server of the tests. Floor and load take
-turns. Figures are medians of {runs} runs. The column to look at is *ratio*: the load's CPU time divided by the floor's
-in the same run. Below 1, the load takes less CPU time than the floor.
+For each row of the table below, a landed window of {records:,} records, {form}, is loaded into an empty table.
+The *floor* is the engine's own simplest way to load the same rows, without digests, ledger and transaction of this
+provider. For DuckDB this is `INSERT … SELECT … FROM read_parquet`, for Iceberg the append of one Arrow table, for Delta
+`write_deltalake` with one Arrow table, for PostgreSQL a `COPY` of Arrow's CSV, and for ClickHouse one INSERT of an
+Arrow stream. For PostgreSQL and ClickHouse, CPU time and memory are those of the client, without the server. In place
+of a ClickHouse server, its engine runs as a library behind a small HTTP server of the tests. Floor and load take turns.
+Figures are medians of {runs} runs. The column to look at is *ratio*: the load's CPU time divided by the floor's in the
+same run. Below 1, the load takes less CPU time than the floor.
 """
 TABLE_HEAD = """
 Measured on {measured_on}: {machine}.

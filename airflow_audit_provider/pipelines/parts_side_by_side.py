@@ -22,7 +22,7 @@ from airflow_audit_provider.core.verification.part_checks import WindowCheck
 from airflow_audit_provider.formats.part_format import committed_format
 
 # A read of a small object from S3 takes some 30 ms. More than four reads of a local disk make a verification take 2 %
-# longer; four are also made in a folder that is mounted over a network.
+# longer; a folder that is mounted over a network counts as local here.
 _MOST_READ = 16
 _MOST_READ_LOCALLY = 4
 # More threads wait for the interpreter's lock, and each needs some 20 MB for the rows of a Parquet file.

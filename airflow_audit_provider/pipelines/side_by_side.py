@@ -32,7 +32,7 @@ def each(
 ) -> Iterator[_Result]:
     """Yields the result of a request for each key, in their order; the first error is raised and ends the requests.
 
-    Requests to a remote store are made at the same time. Those to a local one are made one after the other, until some
+    Requests to a remote store are made at the same time. Those to a local one are made one after the other, until three
     in a row are slow: a folder can be mounted over a network.
     """
     done_count = slow_count = 0

@@ -22,7 +22,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     STAGING_FOLDER,
     read_manifest_key,
 )
-from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching, stream_folder
+from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching, read_stitching, stream_folder
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.object_locks import LockSummary
@@ -69,7 +69,7 @@ def verify_stitched(
         if stitching.required(version, asked) is not None:
             store = stores.open_stream(version)
             streams[version] = verify(store, *bounds, anchors, lock_check_of(store))
-    findings = [*_root_findings(stores.root, stitching)]
+    findings = [*_root_findings(stores.root)]
     for version in VERSIONS:
         findings += _log_findings(stores.root, stitching, version)
     for version, report in streams.items():
@@ -77,16 +77,24 @@ def verify_stitched(
     return StitchedReport(_merged(list(streams.values()), tuple(findings)), streams)
 
 
-def _root_findings(root: Store, stitching: Stitching) -> Iterator[Finding]:
+def _root_findings(root: Store) -> Iterator[Finding]:
     """Yields what is wrong with the root: its descriptor's bytes, and folders that no version has."""
     content = root.read(STITCHING_KEY)
-    if content is not None and not is_canonical(stitching, content):
+    if content is not None and not _is_intact(content):
         fact = "The descriptor's bytes differ from the canonical bytes of its content. Restore it from a copy."
         yield finding(FindingKind.DATASET_UNREADABLE, STITCHING_KEY, fact)
     for name in root.list_folders(""):
         if name not in _FOLDERS and f"{name}/" not in (STAGING_FOLDER, REPORT_FOLDER):
             fact = "The root of a stitched history has a folder that belongs to neither version."
             yield finding(FindingKind.OBJECT_UNEXPECTED, f"{name}/", fact)
+
+
+def _is_intact(content: bytes) -> bool:
+    """Returns whether the descriptor's bytes are the canonical ones of what they hold."""
+    try:
+        return is_canonical(read_stitching(content), content)
+    except VerificationError:
+        return False
 
 
 def _log_findings(root: Store, stitching: Stitching, version: str) -> Iterator[Finding]:

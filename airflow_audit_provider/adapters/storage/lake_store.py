@@ -45,7 +45,7 @@ class LakeStore:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the destination is, or a lake is known."""
+        """Whether the destination is remote, or the bucket of a lake is known."""
         return self.home.is_remote or self._bucket is not None or self._lake is not None
 
     def read(self, key: str) -> bytes | None:

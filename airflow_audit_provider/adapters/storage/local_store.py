@@ -82,7 +82,7 @@ class LocalStore:
         with translate_storage_errors("listed", prefix):
             check_key(prefix)
             sized = [(key, _size_bytes(entry)) for key, entry in _files(self._root, prefix, self._meter)]
-        # Without a key, pairs are compared, which takes twice as long.
+        # Without ``key=``, pairs are compared, which takes twice as long.
         sized.sort(key=itemgetter(0))
         yield from ((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
 
@@ -250,10 +250,11 @@ def _files(root: Path, prefix: str, meter: ReadMeter) -> Iterator[tuple[str, os.
 def _entries(folder: str, meter: ReadMeter) -> list[os.DirEntry[str]]:
     """Returns what a folder contains; nothing if it was removed or is no folder."""
     try:
-        with os.scandir(f"{folder}{_REQUIRES_X}") as entries:
-            return list(meter.listing(entries))
+        entries = os.scandir(f"{folder}{_REQUIRES_X}")
     except (FileNotFoundError, NotADirectoryError):
         return []
+    with entries:
+        return list(meter.listing(entries))
 
 
 def _size_bytes(entry: os.DirEntry[str]) -> int | None:

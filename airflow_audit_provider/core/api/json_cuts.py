@@ -16,7 +16,8 @@ from typing import NamedTuple
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},"]', re.DOTALL)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NAME = re.compile(rb'\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*', re.DOTALL)
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+# Any escape, so that an escaped backslash does not start one. The group is half a surrogate pair.
+ESCAPE = re.compile(rb"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 _SPACE = b" \t\r\n"
 _CLOSERS = {ord("["): ord("]"), ord("{"): ord("}")}
 _QUOTE, _COMMA = ord('"'), ord(",")
@@ -74,7 +75,7 @@ def mask_surrogates(body: bytes) -> bytes:
     RFC 8259, 8.2: the grammar allows "bit sequences that cannot encode Unicode characters; for example, "\uDEAD" (a
     single unpaired UTF-16 surrogate)", as a truncated emoji leaves it. Strict decoders reject it.
     """
-    return _SURROGATE_ESCAPE.sub(rb"\\ufffd", body)
+    return ESCAPE.sub(lambda escape: b"\\ufffd" if escape[1] else escape[0], body)
 
 
 def _first_brace(body: bytes) -> int:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from airflow_audit_provider.core.api.records import DIGEST_PREFIX, ApiVersion, is_event_time
+from airflow_audit_provider.core.api.records import DIGEST_PREFIX, ApiVersion, Line, is_event_time
 from airflow_audit_provider.core.windows.window import to_ns
 
 _Id = Annotated[str, Meta(min_length=1)]
@@ -39,18 +39,9 @@ class _HeadV2(msgspec.Struct, gc=False):
     action: _ActionV2
 
 
-_Head = TypeVar("_Head", _HeadV1, _HeadV2)
-
-
-class _Line(msgspec.Struct, Generic[_Head], array_like=True, forbid_unknown_fields=True, gc=False):
-    """A list of exactly one head."""
-
-    head: _Head
-
-
 _DECODERS: dict[ApiVersion, Callable[[Any], list[Any]]] = {
-    ApiVersion.V1: msgspec.json.Decoder(_Line[_HeadV1]).decode_lines,
-    ApiVersion.V2: msgspec.json.Decoder(_Line[_HeadV2]).decode_lines,
+    ApiVersion.V1: msgspec.json.Decoder(Line[_HeadV1]).decode_lines,
+    ApiVersion.V2: msgspec.json.Decoder(Line[_HeadV2]).decode_lines,
 }
 
 

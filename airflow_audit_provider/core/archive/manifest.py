@@ -42,20 +42,20 @@ def canonical_json(value: object) -> bytes:
 _UNSURE_NUMBER = re.compile(rb"[:\[,]-?(?:\d+[.eE]|\d{16})")
 # What msgspec writes for a float without a fraction. RFC 8785 has no fraction then.
 _WHOLE_FLOAT = re.compile(rb"([:\[,]\d+)\.0(?=[,\]}])")
-# A field of nanoseconds as RFC 8785 has it. What follows counts: in ``"1"2`` the quotes are moved, and that is no JSON.
+# A field of nanoseconds as text. Without the last condition, ``"1"2``, which is not JSON, would become a number.
 _NANOSECONDS = re.compile(rb'_ns":"([1-9]\d*)"(?=[,}])')
 
 
 def is_canonical(value: object, content: bytes) -> bool:
-    """Returns whether bytes are the canonical JSON of the value that was decoded from them.
+    """Returns whether bytes are the canonical JSON of the object that was decoded from exactly these bytes.
 
-    No field whose name ends in ``_ns`` may be a float.
+    Pass no object with a float in a field whose name ends in ``_ns``.
     """
     if _is_plain(content):
         # Plain bytes that msgspec writes are those of RFC 8785 except for these two kinds of numbers.
         numbers, text_count = _NANOSECONDS.subn(rb'_ns":\1', content)
         written = _WHOLE_FLOAT.sub(rb"\1", msgspec.json.encode(value, order="sorted"))
-        # Nanoseconds that are not text are not canonical, though they look the same in ``numbers``.
+        # A number without quotes is not canonical there, although it is the same in ``numbers``.
         has_text_only = text_count == content.count(b'_ns":')
         if has_text_only and written == numbers:
             return True

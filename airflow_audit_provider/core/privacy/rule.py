@@ -9,14 +9,13 @@ written as it came: what cannot be decoded is withheld, anything else raises an 
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.api.json_cuts import mask_surrogates
+from airflow_audit_provider.core.api.json_cuts import ESCAPE, mask_surrogates
 from airflow_audit_provider.core.api.records import (
     ApiVersion,
     AuditRecord,
@@ -212,7 +211,10 @@ class PrivacyRule:
                 "distinguishes it from other records. Nothing of the window was written. Give privacy a conn_id with a "
                 "key, which keeps such records apart."
             )
-        return b'%s,"%s":"%s"}' % (raw.rstrip()[:-1], ORIGIN.encode(), self._pseudonyms.of_record(record.raw).encode())
+        origin = b'"%s":"%s"}' % (ORIGIN.encode(), self._pseudonyms.of_record(record.raw).encode())
+        fields = raw.rstrip()[:-1].rstrip()
+        # Every field may have been dropped.
+        return fields + (origin if fields.lstrip() == b"{" else b"," + origin)
 
 
 def privacy_entry(rule: PrivacyRule | None) -> MaybeAppliedPrivacy:
@@ -259,8 +261,6 @@ def _tree_of(paths: Sequence[str]) -> _Tree:
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
-# Any escape, so that an escaped backslash does not start one. The group is half a surrogate pair.
-_ESCAPE = re.compile(rb"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 # Characters for private use (Unicode 23.5). A record has hardly one of them, and never all.
 _MARK_CODES = range(0xE000, 0xF900)
 
@@ -272,7 +272,7 @@ def _without(raw: bytes, tree: _Tree) -> bytes:
         # RFC 8259, section 8.2: half a surrogate pair is valid JSON, which strict decoders refuse; or invalid UTF-8.
         text = raw.decode("utf-8", "replace").encode()
         mark = next(mark for code in _MARK_CODES if (mark := chr(code).encode()) not in text)
-        hidden = _ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], text)
+        hidden = ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], text)
         return _pruned(hidden, tree).replace(mark, b"\\u")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -25,6 +26,41 @@ _NAMES = st.sampled_from(["a", "b", "a-1", "a.json", "a0", ".hidden", "dt=2026-1
 _PATHS = st.lists(_NAMES, min_size=1, max_size=4).map("/".join)
 _KINDS = st.sampled_from(["file", "file", "file", "folder", "link to a file", "link to a folder", "dead link", "pipe"])
 _PREFIXES = st.sampled_from(["", "a", "a/", "a/b", "a/b/", "missing/", "a-1/"])
+
+
+class _BrokenEntries:
+    """Entries of a folder that cannot be read to their end."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __enter__(self) -> _BrokenEntries:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> _BrokenEntries:
+        return self
+
+    def __next__(self) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    def close(self) -> None:
+        """Notes that the entries are closed."""
+        self.closed = True
+
+
+@pytest.mark.parametrize("kind", ["keys", "sizes", "folders"])
+def test_folder_that_cannot_be_read_to_its_end_is_an_error(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a listing never counts as a whole one, and the folder is closed."""
+    broken = _BrokenEntries()
+    monkeypatch.setattr(os, "scandir", lambda _: broken)
+    with pytest.raises(StorageError):
+        list(getattr(LocalStore(str(tmp_path)), f"list_{kind}")(""))
+    assert broken.closed
 
 
 def _listed_before(root: Path, prefix: str) -> list[tuple[str, int]]:

@@ -94,6 +94,29 @@ def test_an_odd_record_does_not_change_its_neighbours(raw: str) -> None:
     assert [record.id for record in read(plain, raw, plain)] == ["p", "a", "p"]
 
 
+_PIECES = [
+    *(f'{{"id":"{name}",{_WHEN}}}' for name in "abc"),
+    f'{{"id":"a",{_WHEN}}},{{"id":"b",{_WHEN}}}',
+    f'{{"id":"c",{_WHEN},"x":[1',
+    "2]}",
+    *("[", "]", "{", "}", ",", '"', "", "null", "7", "\n", "]\n["),
+]
+
+
+@examples(200)
+@given(st.lists(st.lists(st.sampled_from(_PIECES), min_size=1, max_size=3).map("".join), max_size=4))
+def test_each_line_is_read_as_it_is_alone(lines: list[str]) -> None:
+    """Lines that are no records never become records together, and none gets the id of another."""
+    assert read(*lines) == [record for line in lines for record in read(line)]
+
+
+def test_objects_that_share_lines_are_odd() -> None:
+    """Two objects on one line, and one on two lines, are as many as the lines, but no line is a record."""
+    records = read(*_PIECES[3:6])
+    assert all(isinstance(record, OddRecord) for record in records)
+    assert records == [record for line in _PIECES[3:6] for record in read(line)]
+
+
 def test_bytes_that_are_no_utf8_are_kept() -> None:
     """Invalid UTF-8 in a value stays unchanged."""
     raw = f'{{"id":"a",{_WHEN},"n":"'.encode() + b'\xff\xfe"}'
@@ -197,6 +220,18 @@ def test_masking_keeps_every_offset(pieces: list[bytes]) -> None:
     body = b'"' + b"".join(pieces) + b'"'
     assert len(mask_surrogates(body)) == len(body)
     msgspec.json.decode(mask_surrogates(body))
+
+
+@pytest.mark.parametrize("body", [rb'"\\ud83d"', rb'"\\\\ud83d"', rb'"\\\nud83d"', rb'"\ud7ff"'])
+def test_masking_keeps_what_is_no_surrogate_escape(body: bytes) -> None:
+    """A backslash that is escaped itself starts no escape, so the text behind it stays."""
+    assert mask_surrogates(body) == body
+
+
+def test_id_with_an_escaped_backslash_is_kept_beside_half_a_pair() -> None:
+    """Half a surrogate pair in one field does not change another field."""
+    (record,) = read(f'{{"id":"x\\\\ud800",{_WHEN},"y":"\\ud800"}}')
+    assert record.id == "x\\ud800"
 
 
 def test_fields_are_read_from_text_that_strict_decoders_reject() -> None:

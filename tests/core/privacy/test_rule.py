@@ -198,6 +198,13 @@ def test_records_without_an_id_stay_different() -> None:
     assert rule(b"x" * 32, drop=["actor.email"]).apply(V1, records_of(V1, *raws)) != reported
 
 
+@pytest.mark.parametrize("raw", [b'{"actor":{"email":"a@b.ch"}}', b' { "actor" : {} } '])
+def test_record_of_which_nothing_is_left_is_still_json(raw: bytes) -> None:
+    """If every field is dropped, only the digest of the original is written."""
+    (record,) = rule(drop=["actor"]).apply(V1, records_of(V1, raw))
+    assert re.fullmatch(rb'\{"privacy_origin":"hmac:[0-9a-f]{32}"\}', record.raw)
+
+
 def test_record_without_an_id_and_a_key_is_an_error_if_a_field_is_dropped() -> None:
     """Without a key two such records could not be kept apart, and one would be lost."""
     only_dropped = PrivacyRule(read_privacy({"drop": ["n"], "name": "mine"}))  # type: ignore[arg-type]  # a rule that drops a field is never None
