@@ -26,7 +26,7 @@ figures of the row are above the goal, it names them. These rules apply:
 
 - *Windows* are the windows that are committed before the task starts. Histories of {sizes}
   windows have daily, hourly and quarter-hourly windows.
-- A time is CPU time, unless the row says wall time.
+- A time is CPU time, unless the row says wall time or waiting.
 - *Bare*, *full* and *prepared worker*: [Start of a task](task-start.md) describes these installations and this worker.
 - *Equal at all sizes*: the number of calls is the same. No CPU time exceeds the least by more than 10 % or 0.01 s,
   whichever is larger.
