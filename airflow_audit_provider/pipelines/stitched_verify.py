@@ -69,7 +69,7 @@ def verify_stitched(
         if stitching.required(version, asked) is not None:
             store = stores.open_stream(version)
             streams[version] = verify(store, *bounds, anchors, lock_check_of(store))
-    findings = [*_root_findings(stores.root)]
+    findings = [*_root_findings(stores.root, stitching)]
     for version in VERSIONS:
         findings += _log_findings(stores.root, stitching, version)
     for version, report in streams.items():
@@ -77,11 +77,11 @@ def verify_stitched(
     return StitchedReport(_merged(list(streams.values()), tuple(findings)), streams)
 
 
-def _root_findings(root: Store) -> Iterator[Finding]:
-    """Yields what is wrong with the root: its descriptor's bytes, and folders that no version has."""
+def _root_findings(root: Store, stitching: Stitching) -> Iterator[Finding]:
+    """Yields what is wrong with the root: its descriptor, and folders that no version has."""
     content = root.read(STITCHING_KEY)
-    if content is not None and not _is_intact(content):
-        fact = "The descriptor's bytes differ from the canonical bytes of its content. Restore it from a copy."
+    fact = None if content is None else _descriptor_fact(content, stitching)
+    if fact is not None:
         yield finding(FindingKind.DATASET_UNREADABLE, STITCHING_KEY, fact)
     for name in root.list_folders(""):
         if name not in _FOLDERS and f"{name}/" not in (STAGING_FOLDER, REPORT_FOLDER):
@@ -89,12 +89,17 @@ def _root_findings(root: Store) -> Iterator[Finding]:
             yield finding(FindingKind.OBJECT_UNEXPECTED, f"{name}/", fact)
 
 
-def _is_intact(content: bytes) -> bool:
-    """Returns whether the descriptor's bytes are the canonical ones of what they hold."""
+def _descriptor_fact(content: bytes, stitching: Stitching) -> str | None:
+    """Returns what is wrong with the bytes of a descriptor that was read as ``stitching`` before, None if nothing."""
     try:
-        return is_canonical(read_stitching(content), content)
-    except VerificationError:
-        return False
+        stored = read_stitching(content)
+    except VerificationError as error:
+        return error.message
+    if not is_canonical(stored, content):
+        return "The descriptor's bytes differ from the canonical bytes of its content. Restore it from a copy."
+    if stored != stitching:
+        return "The descriptor was changed during the verification. Run verify again."
+    return None
 
 
 def _log_findings(root: Store, stitching: Stitching, version: str) -> Iterator[Finding]:

@@ -38,6 +38,17 @@ def test_odd_records_are_read_back_unchanged(choice: PartFormat, version: ApiVer
     assert list(choice.read(version, encode(choice, version, records))) == records
 
 
+def test_odd_line_with_two_objects_is_one_record(choice: PartFormat) -> None:
+    """A page in which a comma is missing changes no other record: each row has the columns of its own record."""
+    raws = [raw_of(V1, name, action={"type": f"type {name}"}) for name in ("a", "b", "c", "d")]
+    spliced = [raws[0], raws[1] + raws[2], raws[3]]
+    records = [record for raw in spliced for record in records_of(V1, raw)]
+    content = encode(choice, V1, records)
+    assert list(choice.read(V1, content)) == records
+    (alone,) = choice.read(V1, encode(choice, V1, records[2:]))
+    assert list(choice.read(V1, content))[2] == alone
+
+
 @pytest.mark.parametrize("version", list(ApiVersion))
 def test_an_empty_part_is_a_whole_file(choice: PartFormat, version: ApiVersion) -> None:
     """A part without records can be read and has none."""

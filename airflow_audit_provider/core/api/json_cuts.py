@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 # A string with its quotes, a structural character, or a quote that opens a string without an end.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},"]', re.DOTALL)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NAME = re.compile(rb'\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*', re.DOTALL)
-# Any escape, so that an escaped backslash does not start one. The group is half a surrogate pair.
-ESCAPE = re.compile(rb"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+# All backslashes before the escape of half a surrogate pair: if their number is even, each of them is escaped itself.
+_SURROGATE = re.compile(rb"(?<!\\)(\\+)u([dD][89a-fA-F][0-9a-fA-F]{2})")
 _SPACE = b" \t\r\n"
 _CLOSERS = {ord("["): ord("]"), ord("{"): ord("}")}
 _QUOTE, _COMMA = ord('"'), ord(",")
@@ -75,7 +76,17 @@ def mask_surrogates(body: bytes) -> bytes:
     RFC 8259, 8.2: the grammar allows "bit sequences that cannot encode Unicode characters; for example, "\uDEAD" (a
     single unpaired UTF-16 surrogate)", as a truncated emoji leaves it. Strict decoders reject it.
     """
-    return ESCAPE.sub(lambda escape: b"\\ufffd" if escape[1] else escape[0], body)
+    return replace_surrogates(body, lambda _: b"\\ufffd")
+
+
+def replace_surrogates(text: bytes, replacement: Callable[[bytes], bytes]) -> bytes:
+    """Returns JSON with another text for each surrogate escape; ``replacement`` gets its four digits."""
+
+    def replaced(found: re.Match[bytes]) -> bytes:
+        backslashes, digits = found.groups()
+        return backslashes[:-1] + replacement(digits) if len(backslashes) % 2 else found[0]
+
+    return _SURROGATE.sub(replaced, text)
 
 
 def _first_brace(body: bytes) -> int:

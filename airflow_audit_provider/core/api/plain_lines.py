@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from airflow_audit_provider.core.api.records import DIGEST_PREFIX, ApiVersion, Line, is_event_time
+from airflow_audit_provider.core.api.records import DIGEST_PREFIX, ApiVersion, ListOfOne, is_event_time
 from airflow_audit_provider.core.windows.window import to_ns
 
 _Id = Annotated[str, Meta(min_length=1)]
@@ -40,8 +40,8 @@ class _HeadV2(msgspec.Struct, gc=False):
 
 
 _DECODERS: dict[ApiVersion, Callable[[Any], list[Any]]] = {
-    ApiVersion.V1: msgspec.json.Decoder(Line[_HeadV1]).decode_lines,
-    ApiVersion.V2: msgspec.json.Decoder(Line[_HeadV2]).decode_lines,
+    ApiVersion.V1: msgspec.json.Decoder(ListOfOne[_HeadV1]).decode_lines,
+    ApiVersion.V2: msgspec.json.Decoder(ListOfOne[_HeadV2]).decode_lines,
 }
 
 
@@ -95,15 +95,15 @@ class PlainLineReader:
 
 
 def _times_v1(lines: Sequence[Any]) -> list[str]:
-    return [line.head.when for line in lines]
+    return [line.only.when for line in lines]
 
 
 def _times_v2(lines: Sequence[Any]) -> list[str]:
-    return [line.head.action.time for line in lines]
+    return [line.only.action.time for line in lines]
 
 
 def _checked_ids(lines: Sequence[Any]) -> list[str]:
-    ids = [line.head.id for line in lines]
+    ids = [line.only.id for line in lines]
     joined = "".join(ids)
     if _REPLACEMENT in joined or DIGEST_PREFIX in joined:
         raise NotPlainError("an id is, or may be, the digest of its record")

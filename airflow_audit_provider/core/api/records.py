@@ -121,7 +121,7 @@ class _HeadV2(msgspec.Struct, gc=False):
 _TIME_PATHS = {ApiVersion.V1: ("when",), ApiVersion.V2: ("action", "time")}
 _Head = _HeadV1 | _HeadV2
 _SomeHead = TypeVar("_SomeHead", _HeadV1, _HeadV2)
-_AnyHead = TypeVar("_AnyHead")
+_Object = TypeVar("_Object")
 _HEADS: dict[ApiVersion, type[_Head]] = {ApiVersion.V1: _HeadV1, ApiVersion.V2: _HeadV2}
 _HEAD_DECODERS: dict[ApiVersion, Callable[[bytes], _Head]] = {
     version: msgspec.json.Decoder(head).decode for version, head in _HEADS.items()
@@ -138,15 +138,15 @@ _PAGE_DECODERS: dict[ApiVersion, Callable[[bytes], _Page[Any]]] = {
 }
 
 
-class Line(msgspec.Struct, Generic[_AnyHead], array_like=True, forbid_unknown_fields=True, gc=False):
-    """A list of exactly one head, which is what a line becomes to prove that it is one JSON object."""
+class ListOfOne(msgspec.Struct, Generic[_Object], array_like=True, forbid_unknown_fields=True, gc=False):
+    """A list of exactly one object, which is what a line becomes to prove that it is one JSON object."""
 
-    head: _AnyHead
+    only: _Object
 
 
-_LINE_DECODERS: dict[ApiVersion, Callable[[bytes], list[Any]]] = {
-    ApiVersion.V1: msgspec.json.Decoder(Line[_HeadV1]).decode_lines,
-    ApiVersion.V2: msgspec.json.Decoder(Line[_HeadV2]).decode_lines,
+_LINE_DECODERS: dict[ApiVersion, Callable[[bytes], list[ListOfOne[Any]]]] = {
+    ApiVersion.V1: msgspec.json.Decoder(ListOfOne[_HeadV1]).decode_lines,
+    ApiVersion.V2: msgspec.json.Decoder(ListOfOne[_HeadV2]).decode_lines,
 }
 
 
@@ -161,7 +161,7 @@ def read_records(
     try:
         # Decoding all records in one call takes a third of the time of one call per record (measured).
         if body is None:
-            return _plain_records(_heads_of(version, lines), lines)
+            return _plain_records(objects_of(_LINE_DECODERS[version], lines), lines)
         heads = _PAGE_DECODERS[version](body).result or ()
         return _plain_records(heads, lines if _is_on_one_line(body) else _on_one_line(lines))
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
@@ -169,15 +169,18 @@ def read_records(
         return [_read_record(version, line) for line in lines]
 
 
-def _heads_of(version: ApiVersion, lines: Sequence[bytes]) -> list[_Head]:
-    """Returns the heads of lines, of which each is one JSON object; else raises ``ValueError``.
+def objects_of(decode_lists: Callable[[bytes], list[ListOfOne[_Object]]], lines: Sequence[bytes]) -> list[_Object]:
+    """Returns the objects of lines; raises ``ValueError`` unless each line is exactly one JSON object.
 
-    Each line is decoded in a list of its own, and their number is compared with that of the lines. Between commas, two
-    objects on one line and an object on two lines would be as many as the lines, and get the wrong ones.
+    Each line is decoded in a list of its own, because decoders also take two objects on one line, and one object on two
+    lines: then there could be as many objects as lines, and some of them would be taken for those of other lines.
     """
     if not _is_on_one_line(b"".join(lines)):
         raise ValueError("a line has a line break")
-    return [one.head for one in _LINE_DECODERS[version](b"[" + b"]\n[".join(lines) + b"]")] if lines else []
+    found = [one.only for one in decode_lists(b"[" + b"]\n[".join(lines) + b"]")] if lines else []
+    if len(found) != len(lines):
+        raise ValueError("a line closes its list and opens another one")
+    return found
 
 
 def _read_record(version: ApiVersion, raw: bytes) -> AuditRecord:

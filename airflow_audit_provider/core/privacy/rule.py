@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.api.json_cuts import ESCAPE, mask_surrogates
+from airflow_audit_provider.core.api.json_cuts import mask_surrogates, replace_surrogates
 from airflow_audit_provider.core.api.records import (
     ApiVersion,
     AuditRecord,
@@ -212,9 +212,9 @@ class PrivacyRule:
                 "key, which keeps such records apart."
             )
         origin = b'"%s":"%s"}' % (ORIGIN.encode(), self._pseudonyms.of_record(record.raw).encode())
-        fields = raw.rstrip()[:-1].rstrip()
+        fields = raw.rstrip()[:-1]
         # Every field may have been dropped.
-        return fields + (origin if fields.lstrip() == b"{" else b"," + origin)
+        return fields + (origin if fields.strip() == b"{" else b"," + origin)
 
 
 def privacy_entry(rule: PrivacyRule | None) -> MaybeAppliedPrivacy:
@@ -271,9 +271,16 @@ def _without(raw: bytes, tree: _Tree) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError):
         # RFC 8259, section 8.2: half a surrogate pair is valid JSON, which strict decoders refuse; or invalid UTF-8.
         text = raw.decode("utf-8", "replace").encode()
-        mark = next(mark for code in _MARK_CODES if (mark := chr(code).encode()) not in text)
-        hidden = ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], text)
+        mark = _unused_mark(text)
+        hidden = replace_surrogates(text, lambda digits: mark + digits)
         return _pruned(hidden, tree).replace(mark, b"\\u")
+
+
+def _unused_mark(text: bytes) -> bytes:
+    """Returns a character that is not in JSON, also not as an escape, which decoding a name would make a character."""
+    lower = text.lower()
+    marks = ((chr(code).encode(), b"\\u%04x" % code) for code in _MARK_CODES)
+    return next(mark for mark, escape in marks if mark not in text and escape not in lower)
 
 
 def _pruned(raw: bytes, tree: _Tree) -> bytes:

@@ -19,7 +19,14 @@ from typing import Annotated, Any, NamedTuple, cast
 import msgspec
 
 from airflow_audit_provider.core.api.json_cuts import mask_surrogates
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.core.api.records import (
+    ApiVersion,
+    AuditRecord,
+    ListOfOne,
+    has_odd,
+    lines_of,
+    objects_of,
+)
 from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.lenient_json import any_number, fields_in, fit_integer, readable
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, EVENT_ONLY, RAW_COLUMN, TableColumn
@@ -120,7 +127,10 @@ def normalize(
     if not records:
         return {column.name: [] for column in _MAPPED}
     try:
-        return _PLANS[version].table(lines, as_text, is_json_raw=is_json_raw)
+        plan = _PLANS[version]
+        # Any other record is exactly one JSON object, so that its line need not be proved to be one.
+        rows = objects_of(plan.decode_lists, [one.raw for one in records]) if has_odd(records) else plan.rows(lines)
+        return plan.table(rows, as_text, is_json_raw=is_json_raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
         if len(records) == 1:
             return _lenient_table(version, records[0].raw, type_mismatches)
@@ -137,13 +147,14 @@ class _Plan(NamedTuple):
     """Decoders for records of one version with documented types: one for the record, one for its metadata."""
 
     version: ApiVersion
-    decoder: Any
+    rows: Callable[[bytes], Rows]
+    decode_lists: Callable[[bytes], list[ListOfOne[Any]]]
     paths: tuple[str, ...]
     inner: Mapping[str, tuple[Any, Any, tuple[str, ...]]]
 
-    def table(self, lines: bytes, as_text: AbstractSet[str], *, is_json_raw: bool) -> Table:
+    def table(self, rows: Rows, as_text: AbstractSet[str], *, is_json_raw: bool) -> Table:
         """Returns the columns; raises for a value of another type than its column's."""
-        values = self._values(self.decoder.decode_lines(lines))
+        values = self._values(rows)
         for path, (decoder, empty, names) in self.inner.items():
             inside = [one or empty for one in decoder.decode(b"[" + b",".join(map(bytes, values[path])) + b"]")]
             values |= {f"{path}.{name}": values_of(inside, name) for name in names}
@@ -322,7 +333,9 @@ def _plan(version: ApiVersion) -> _Plan:
         struct = _struct(f"_{group}", inside)
         decoder = msgspec.json.Decoder(list[struct | None])  # type: ignore[valid-type]  # a type made at run time
         inner[group] = (decoder, struct(), tuple(sorted(inside)))
-    return _Plan(version, msgspec.json.Decoder(_struct("_Row", outer)), tuple(outer), inner)
+    row: Any = _struct("_Row", outer)
+    rows, lists = msgspec.json.Decoder(row).decode_lines, msgspec.json.Decoder(ListOfOne[row]).decode_lines
+    return _Plan(version, rows, lists, tuple(outer), inner)
 
 
 _PLANS = {version: _plan(version) for version in ApiVersion}

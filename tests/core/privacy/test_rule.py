@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from typing import Any
@@ -196,6 +197,22 @@ def test_records_without_an_id_stay_different() -> None:
             rb'\{"when":"2026-11-01T00:00:00Z","actor":\{\},"n":1.10,"privacy_origin":"hmac:[0-9a-f]{32}"\}', record.raw
         )
     assert rule(b"x" * 32, drop=["actor.email"]).apply(V1, records_of(V1, *raws)) != reported
+
+
+def test_text_before_the_origin_stays() -> None:
+    """White space of the original stays, because the id is the digest of the text."""
+    raw = b'{"when":"2026-11-01T00:00:00Z","actor":{"email":"a@b.ch"}  } '
+    (record,) = rule().apply(V1, records_of(V1, raw))
+    assert re.fullmatch(rb'\{"when":.*"\}  ,"privacy_origin":"hmac:[0-9a-f]{32}"\}', record.raw)
+
+
+@pytest.mark.parametrize("name", [rb"\ue0000069d", rb"\uE0000069d", rb"\ue000x"])
+def test_name_with_an_escaped_private_character_stays(name: bytes) -> None:
+    """Beside half a surrogate pair, an escape never becomes another one, nor a name that of another field."""
+    raw = b'{"id":"real","when":"2026-11-01T00:00:00Z","actor":1,"s":"\\ud800","%s":"forged"}' % name
+    (record,) = rule(drop=["actor"]).apply(V1, records_of(V1, raw))
+    assert record.id == "real"
+    assert json.loads(record.raw) == {key: value for key, value in json.loads(raw).items() if key != "actor"}
 
 
 @pytest.mark.parametrize("raw", [b'{"actor":{"email":"a@b.ch"}}', b' { "actor" : {} } '])
