@@ -16,10 +16,10 @@ HEAD = """# Costs around a pull: goals and figures
 
 <!-- Written by `python -m bench.goals --write`; change bench/goals/, not this page. -->
 
-The table has the goals for what surrounds a pull: calls to the object store, seals, verification, loads, and the start
-of a task. One command, `make bench-goals`, measures all figures in one run on one machine. It also writes the pages
-that the last column links to; they describe how the figures are measured. The other entries of the last column are
-commands that measure the same figure, and tests that count the same requests.
+The table has the goals for what a pull and the work around it cost: for example calls to the object store, seals,
+verification, loads, and the start of a task. One command, `make bench-goals`, measures all figures in one run on one
+machine. It also writes the pages that the last column links to; they describe how the figures are measured. The other
+entries of the last column are commands that measure the same figure, and tests that count the same requests.
 
 The column *reached* says yes only if every figure of the row is within the goal. Otherwise it says no. If only some
 figures of the row are above the goal, it names them. These rules apply:
