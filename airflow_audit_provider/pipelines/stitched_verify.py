@@ -22,12 +22,18 @@ from airflow_audit_provider.core.archive.object_keys import (
     STAGING_FOLDER,
     read_manifest_key,
 )
-from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching, read_stitching, stream_folder
+from airflow_audit_provider.core.archive.stitching import (
+    STITCHING_KEY,
+    Stitching,
+    extends,
+    read_stitching,
+    stream_folder,
+)
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.object_locks import LockSummary
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
-from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
+from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError, VerificationError
 from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, VerifyReport, verify
 
 _FOLDERS = frozenset(VERSIONS)
@@ -79,8 +85,7 @@ def verify_stitched(
 
 def _root_findings(root: Store, stitching: Stitching) -> Iterator[Finding]:
     """Yields what is wrong with the root: its descriptor, and folders that no version has."""
-    content = root.read(STITCHING_KEY)
-    fact = None if content is None else _descriptor_fact(content, stitching)
+    fact = _descriptor_fact(root.read(STITCHING_KEY), stitching)
     if fact is not None:
         yield finding(FindingKind.DATASET_UNREADABLE, STITCHING_KEY, fact)
     for name in root.list_folders(""):
@@ -89,15 +94,22 @@ def _root_findings(root: Store, stitching: Stitching) -> Iterator[Finding]:
             yield finding(FindingKind.OBJECT_UNEXPECTED, f"{name}/", fact)
 
 
-def _descriptor_fact(content: bytes, stitching: Stitching) -> str | None:
-    """Returns what is wrong with the bytes of a descriptor that was read as ``stitching`` before, None if nothing."""
+def _descriptor_fact(content: bytes | None, stitching: Stitching) -> str | None:
+    """Returns what is wrong with a descriptor that was read as ``stitching`` before, None if nothing.
+
+    A run may have made its overlap longer meanwhile.
+    """
+    if content is None:
+        return "The descriptor was removed during the verification. Restore it from a copy."
     try:
         stored = read_stitching(content)
     except VerificationError as error:
         return error.message
     if not is_canonical(stored, content):
         return "The descriptor's bytes differ from the canonical bytes of its content. Restore it from a copy."
-    if stored != stitching:
+    try:
+        extends(stitching, stored)
+    except CommitConflictError:
         return "The descriptor was changed during the verification. Run verify again."
     return None
 

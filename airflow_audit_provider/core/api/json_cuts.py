@@ -17,7 +17,7 @@ from typing import NamedTuple
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},"]', re.DOTALL)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NAME = re.compile(rb'\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*', re.DOTALL)
-# All backslashes before the escape of half a surrogate pair: if their number is even, each of them is escaped itself.
+# All backslashes before what looks like a surrogate escape: if their number is even, they escape each other.
 _SURROGATE = re.compile(rb"(?<!\\)(\\+)u([dD][89a-fA-F][0-9a-fA-F]{2})")
 _SPACE = b" \t\r\n"
 _CLOSERS = {ord("["): ord("]"), ord("{"): ord("}")}

@@ -95,15 +95,15 @@ class PlainLineReader:
 
 
 def _times_v1(lines: Sequence[Any]) -> list[str]:
-    return [line.only.when for line in lines]
+    return [line.item.when for line in lines]
 
 
 def _times_v2(lines: Sequence[Any]) -> list[str]:
-    return [line.only.action.time for line in lines]
+    return [line.item.action.time for line in lines]
 
 
 def _checked_ids(lines: Sequence[Any]) -> list[str]:
-    ids = [line.only.id for line in lines]
+    ids = [line.item.id for line in lines]
     joined = "".join(ids)
     if _REPLACEMENT in joined or DIGEST_PREFIX in joined:
         raise NotPlainError("an id is, or may be, the digest of its record")

@@ -141,7 +141,7 @@ _PAGE_DECODERS: dict[ApiVersion, Callable[[bytes], _Page[Any]]] = {
 class ListOfOne(msgspec.Struct, Generic[_Object], array_like=True, forbid_unknown_fields=True, gc=False):
     """A list of exactly one object, which is what a line becomes to prove that it is one JSON object."""
 
-    only: _Object
+    item: _Object
 
 
 _LINE_DECODERS: dict[ApiVersion, Callable[[bytes], list[ListOfOne[Any]]]] = {
@@ -177,7 +177,7 @@ def objects_of(decode_lists: Callable[[bytes], list[ListOfOne[_Object]]], lines:
     """
     if not _is_on_one_line(b"".join(lines)):
         raise ValueError("a line has a line break")
-    found = [one.only for one in decode_lists(b"[" + b"]\n[".join(lines) + b"]")] if lines else []
+    found = [one.item for one in decode_lists(b"[" + b"]\n[".join(lines) + b"]")] if lines else []
     if len(found) != len(lines):
         raise ValueError("a line closes its list and opens another one")
     return found

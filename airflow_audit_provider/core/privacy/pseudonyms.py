@@ -24,6 +24,8 @@ MARK = "hmac:"
 # 128 bits: the chance that two of a million addresses share a pseudonym is 1 in 10^26.
 _DIGEST_HEX = 32
 _DEEPEST = 8
+# Names of the fields with a record's id and time. They are no addresses, and names are replaced like values.
+_NAMES = frozenset({"id", "when", "action", "time"})
 _LITERAL = r'("([^"\\]*(?:\\.[^"\\]*)*)")'
 _NEXT_LITERAL = re.compile(rf'[^"]*+{_LITERAL}', re.DOTALL)
 # An address contains a dot, a colon or a URL escape, and a JSON escape can represent each of them. Most literals have
@@ -139,11 +141,11 @@ class Pseudonyms:
 
     def _known_of(self, email: str | None, *addresses: str | None) -> _Known:
         whole: dict[str, str] = {}
-        if self._emails and email:
+        if self._emails and email and email.lower() not in _NAMES:
             whole[email.lower()] = self.of_email(email)
         address = None
         for text in addresses if self._addresses else ():
-            if text:
+            if text and text.lower() not in _NAMES:
                 address = plain_address(text) or address
                 whole[text.lower()] = self.of_address(text)
         have_signs = all(

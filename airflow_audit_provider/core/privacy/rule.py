@@ -9,7 +9,9 @@ written as it came: what cannot be decoded is withheld, anything else raises an 
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -261,8 +263,9 @@ def _tree_of(paths: Sequence[str]) -> _Tree:
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
-# Characters for private use (Unicode 23.5). A record has hardly one of them, and never all.
-_MARK_CODES = range(0xE000, 0xF900)
+# Characters for private use (Unicode 23.5). A record has hardly one of them, but its author may have chosen thousands.
+_MARK_CODES = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
+_HEX_ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")
 
 
 def _without(raw: bytes, tree: _Tree) -> bytes:
@@ -277,10 +280,12 @@ def _without(raw: bytes, tree: _Tree) -> bytes:
 
 
 def _unused_mark(text: bytes) -> bytes:
-    """Returns a character that is not in JSON, also not as an escape, which decoding a name would make a character."""
-    lower = text.lower()
-    marks = ((chr(code).encode(), b"\\u%04x" % code) for code in _MARK_CODES)
-    return next(mark for mark, escape in marks if mark not in text and escape not in lower)
+    """Returns a character that the text has neither as itself nor as an escape: decoding a name resolves escapes."""
+    used = {*map(ord, set(text.decode())), *(int(digits, 16) for digits in _HEX_ESCAPE.findall(text))}
+    code = next((code for code in chain(*_MARK_CODES) if code not in used), None)
+    if code is None:
+        raise ValueError("the record has every character for private use")
+    return chr(code).encode()
 
 
 def _pruned(raw: bytes, tree: _Tree) -> bytes:

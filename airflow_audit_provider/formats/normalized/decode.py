@@ -128,8 +128,9 @@ def normalize(
         return {column.name: [] for column in _MAPPED}
     try:
         plan = _PLANS[version]
-        # Any other record is exactly one JSON object, so that its line need not be proved to be one.
-        rows = objects_of(plan.decode_lists, [one.raw for one in records]) if has_odd(records) else plan.rows(lines)
+        # A record that is not odd is exactly one JSON object, so that its line need not be proved to be one.
+        is_proved = not has_odd(records)
+        rows = plan.decode_rows(lines) if is_proved else objects_of(plan.decode_lists, [one.raw for one in records])
         return plan.table(rows, as_text, is_json_raw=is_json_raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
         if len(records) == 1:
@@ -144,10 +145,10 @@ def normalize(
 
 
 class _Plan(NamedTuple):
-    """Decoders for records of one version with documented types: one for the record, one for its metadata."""
+    """Decoders for records of one version with documented types: for lines, for lists of one line, for metadata."""
 
     version: ApiVersion
-    rows: Callable[[bytes], Rows]
+    decode_rows: Callable[[bytes], Rows]
     decode_lists: Callable[[bytes], list[ListOfOne[Any]]]
     paths: tuple[str, ...]
     inner: Mapping[str, tuple[Any, Any, tuple[str, ...]]]

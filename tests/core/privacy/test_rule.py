@@ -215,6 +215,23 @@ def test_name_with_an_escaped_private_character_stays(name: bytes) -> None:
     assert json.loads(record.raw) == {key: value for key, value in json.loads(raw).items() if key != "actor"}
 
 
+@pytest.mark.parametrize("written", ["\\u%04x", "%c"], ids=["escaped", "raw"])
+def test_record_with_all_private_characters_is_written(written: str) -> None:
+    """An author who uses every such character of the first plane cannot hold a window up."""
+    text = "".join(written % code for code in range(0xE000, 0xF900)).encode()
+    raw = b'{"id":"1","when":"2026-11-01T00:00:00Z","actor":1,"s":"\\ud800%s"}' % text
+    (record,) = rule(drop=["actor"]).apply(V1, records_of(V1, raw))
+    assert json.loads(record.raw) == {key: value for key, value in json.loads(raw).items() if key != "actor"}
+
+
+@pytest.mark.parametrize("email", ["id", "When", "ACTION", "time"])
+def test_actor_named_like_a_field_keeps_the_fields_name(email: str) -> None:
+    """A name that carries the id or the time is never replaced, although other names can be."""
+    raw = b'{"id":"real","when":"2026-11-01T00:00:00Z","actor":{"email":"%s","ip":"%s"}}' % (2 * (email.encode(),))
+    (record,) = rule().apply(V1, records_of(V1, raw))
+    assert (record.id, json.loads(record.raw)["when"]) == ("real", "2026-11-01T00:00:00Z")
+
+
 @pytest.mark.parametrize("raw", [b'{"actor":{"email":"a@b.ch"}}', b' { "actor" : {} } '])
 def test_record_of_which_nothing_is_left_is_still_json(raw: bytes) -> None:
     """If every field is dropped, only the digest of the original is written."""

@@ -35,11 +35,11 @@ def filled_cells(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None and name != "raw"}
 
 
-@pytest.mark.parametrize("as_one", [False, True], ids=["alone", "after an empty line"])
-def test_odd_line_with_two_objects_shifts_no_column(as_one: bool) -> None:
+@pytest.mark.parametrize("has_empty_line", [False, True], ids=["alone", "before an empty line"])
+def test_odd_line_with_two_objects_shifts_no_column(has_empty_line: bool) -> None:
     """A line that is no single object has a row of its own, and the others keep their values."""
     raws = [raw_of(V1, name, action={"type": f"type {name}"}) for name in ("a", "b", "c", "d")]
-    lines = [raws[0], raws[1] + raws[2], *([b""] if as_one else []), raws[3]]
+    lines = [raws[0], raws[1] + raws[2], *([b""] if has_empty_line else []), raws[3]]
     records = [record for line in lines for record in records_of(V1, line)]
     mismatches: Counter[str] = Counter()
     table = normalize(V1, records, lines_of(records), mismatches)
