@@ -33,8 +33,8 @@ figures of the row are above the goal, it names them. These rules apply:
 - *Constant in the history*: apart from one or two calls for each window of the day, the number of calls is the same. In
   the three histories, a day has 1, 24 or 96 windows. The CPU time may grow with the windows of the day, up to the limit
   in the column *goal*.
-- *Verify of one part*: the ratio in brackets has no goal. It is above 2 for most formats, because the decoder has to
-  read each record to its end. The goal of at most 2 times is for many parts, read side by side.
+- *Verify of one part*: the ratio to decompression and SHA-256, in brackets, has no goal. It is above 2 for most
+  formats, because the decoder has to read each record to its end. The row for 24 parts has a goal for this ratio.
 
 Measured on {measured_on}: {machine}. {reached} of {count} goals are reached.
 
