@@ -232,7 +232,7 @@ def _verification(found: Measured) -> Iterator[Row]:
     names = [
         (FORM_NAMES.get(form, form.replace("parquet", "Parquet").replace("ocsf", "OCSF")), form) for form in VERIFIED
     ]
-    # Twice the 1.4 µs that the fastest format took to decompress and to digest before the first of these commits.
+    # Twice 1.4 µs, which the fastest format took to decompress and to digest when the goals were set.
     yield Row(
         "Verify of one part of 20,000 records: CPU time, and its ratio to that of decompression and SHA-256",
         "at most 2.8 µs a record",

@@ -131,6 +131,8 @@ def normalize(
         # A record that is not odd is exactly one JSON object, so that its line need not be proved to be one.
         is_proved = not has_odd(records)
         rows = plan.decode_rows(lines) if is_proved else objects_of(plan.decode_lists, [one.raw for one in records])
+        if len(rows) != len(records):
+            raise ValueError("the lines have more or fewer objects than there are records")
         return plan.table(rows, as_text, is_json_raw=is_json_raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
         if len(records) == 1:
